@@ -1,0 +1,53 @@
+package cluster
+
+import (
+	"context"
+	"time"
+)
+
+const (
+	balanceEvery = 2 * time.Second
+	// settled is how long a member must have been heard of without a break
+	// before it is given a leadership: one that just started is behind, and a
+	// transfer to it would only hold up writes.
+	settled = 10 * time.Second
+)
+
+// runBalance spreads the groups' leaders evenly over the members: as soon as
+// this member leads at least two groups more than another one, it gives one away.
+func (n *Node) runBalance(ctx context.Context) {
+	ticker := time.NewTicker(balanceEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			n.balance()
+		}
+	}
+}
+
+func (n *Node) balance() {
+	leads := make(map[uint64]int)
+	var mine *group
+	for _, g := range n.groups {
+		leader, _, _ := g.lead.now()
+		leads[leader]++
+		if leader == n.id.MemberID {
+			mine = g
+		}
+	}
+	if mine == nil {
+		return
+	}
+	for _, target := range n.meta.replicas(mine.id) {
+		since, alive := n.transport.Alive(target)
+		if target == n.id.MemberID || !alive || time.Since(since) < settled || leads[n.id.MemberID] < leads[target]+2 {
+			continue
+		}
+		moved := n.transfer(&mine.raftGroup, target, n.cfg.ElectionTimeout)
+		mine.log.Info().Uint64("to", target).Bool("moved", moved).Msg("leadership given away to spread the load")
+		return
+	}
+}

@@ -1,0 +1,88 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+// Limits of a Config.
+const (
+	MaxGroups          = 64
+	maxElectionTimeout = 50 * time.Second
+)
+
+// Peer is a member as --initial-cluster names it.
+type Peer struct {
+	Name string
+	URLs []string // peer URLs
+}
+
+// Config is everything a Node needs to know to start. Open copies it.
+type Config struct {
+	Name    string // this member's; one of InitialCluster's
+	DataDir string // made with mode 0700 if missing
+	Token   string // --initial-cluster-token, part of the ids
+
+	// InitialCluster is read once, when the data directory is empty.
+	InitialCluster []Peer
+
+	ListenPeerURLs      []string
+	AdvertisePeerURLs   []string
+	AdvertiseClientURLs []string
+
+	Groups       int // key groups; fixed when the cluster is made (design §3)
+	EventHistory int // events kept per group for watchers that ask for the past
+
+	SnapshotCount   uint64        // log entries between snapshots
+	Heartbeat       time.Duration // between a leader's heartbeats
+	ElectionTimeout time.Duration // without a leader, at least
+
+	Logger  zerolog.Logger
+	Version string // served on the peer port
+}
+
+// DefaultConfig returns etcd's defaults and ours for what etcd does not have.
+func DefaultConfig() Config {
+	return Config{
+		Name:            "default",
+		DataDir:         "default.etcd",
+		Token:           "etcd-cluster",
+		Groups:          1,
+		EventHistory:    100_000,
+		SnapshotCount:   10_000,
+		Heartbeat:       100 * time.Millisecond,
+		ElectionTimeout: time.Second,
+		Logger:          zerolog.Nop(),
+		Version:         "2.3.8",
+	}
+}
+
+// validate reports every fault at once.
+func (c *Config) validate() error {
+	var faults []error
+	fault := func(wrong bool, format string, args ...any) {
+		if wrong {
+			faults = append(faults, fmt.Errorf("cluster: "+format, args...))
+		}
+	}
+	fault(c.Name == "", "the member needs a name")
+	fault(c.DataDir == "", "the member needs a data directory")
+	fault(len(c.ListenPeerURLs) == 0, "no peer URL to listen on")
+	fault(c.Groups < 1 || c.Groups > MaxGroups, "%d groups: must be 1 to %d", c.Groups, MaxGroups)
+	fault(c.EventHistory < 1, "an event history of %d: must be at least 1", c.EventHistory)
+	fault(c.SnapshotCount < 1, "a snapshot count of %d: must be at least 1", c.SnapshotCount)
+	fault(c.Heartbeat <= 0, "a heartbeat interval of %v: must be positive", c.Heartbeat)
+	fault(c.ElectionTimeout < 5*c.Heartbeat, "an election timeout of %v: must be at least five heartbeat intervals (%v)",
+		c.ElectionTimeout, 5*c.Heartbeat)
+	fault(c.ElectionTimeout > maxElectionTimeout, "an election timeout of %v: must be at most %v", c.ElectionTimeout, maxElectionTimeout)
+	return errors.Join(faults...)
+}
+
+// requestTimeout is how long a request may take: 5 s and two elections, as
+// etcd's (contract §1.13).
+func (c *Config) requestTimeout() time.Duration {
+	return 5*time.Second + 2*c.ElectionTimeout
+}

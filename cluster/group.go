@@ -1,0 +1,70 @@
+package cluster
+
+import (
+	"sync"
+	"time"
+
+	"github.com/lni/dragonboat/v4"
+	"github.com/lni/dragonboat/v4/client"
+	"github.com/rs/zerolog"
+
+	"github.com/witan-kv/witan/store"
+	"github.com/witan-kv/witan/watch"
+)
+
+// Shard numbers are Dragonboat's names for groups. They are part of the data
+// on disk.
+const (
+	metaShard     = 1
+	firstKeyShard = 2
+)
+
+func keyShard(group int) uint64 { return firstKeyShard + uint64(group) }
+
+// raftGroup is this member's handle on one replica: how to propose and read.
+type raftGroup struct {
+	shard   uint64
+	timeout time.Duration // of a whole request
+	lead    *leadership
+	user    dragonboat.INodeUser // set when the replica has started
+	session *client.Session
+	stopped <-chan struct{}
+}
+
+// group is this member's replica of one key group.
+type group struct {
+	raftGroup
+	id   int
+	self uint64 // this member
+	boot uint64 // a random number of this process
+	log  zerolog.Logger
+	st   *store.Store
+	hub  *watch.Hub
+
+	// onward and skipped pass on what publish and reset told the hub.
+	onward  func(g *group, frontier uint64, events []*store.Event)
+	skipped func(g *group, frontier uint64)
+
+	// slots bounds the proposals outstanding: Dragonboat refuses more than
+	// 2,048 between two steps (engine §2.3).
+	slots chan struct{}
+
+	mu      sync.Mutex
+	next    uint64               // number of the next proposal
+	oldest  uint64               // Invariant: no proposal below it is pending
+	pending map[uint64]*proposal // by number
+}
+
+const maxOutstanding = 1024
+
+func (g *group) leading() (term uint64, ok bool) {
+	leader, term, _ := g.lead.now()
+	return term, leader == g.self
+}
+
+// publish hands what a batch of entries changed to the watchers.
+// The apply goroutine calls it, and nobody else.
+func (g *group) publish(frontier uint64, events []*store.Event) {
+	g.hub.Publish(frontier, events...)
+	g.onward(g, frontier, events)
+}

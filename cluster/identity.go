@@ -1,0 +1,138 @@
+package cluster
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+)
+
+// identity says whose data a data directory holds. It is written and synced
+// before the first replica starts and checked before anything is opened
+// (design §7): Dragonboat panics, or loses writes in silence, when a replica
+// comes back with settings or data that are not its own.
+type identity struct {
+	Format    int    `json:"format"`
+	ClusterID uint64 `json:"clusterID,string"`
+	MemberID  uint64 `json:"memberID,string"`
+	Groups    int    `json:"groups"`
+	// FirstIndex is the index a fresh key store starts from: etcd spends 2M+1
+	// indexes on bootstrapping M members (contract §1.13).
+	FirstIndex uint64 `json:"firstIndex"`
+	// Members are the initial members, for whom every group was made.
+	Members []identityMember `json:"members"`
+	// What Dragonboat freezes at the first start.
+	LogStore   string `json:"logStore"`
+	LogShards  uint64 `json:"logShards"`
+	ExecShards uint64 `json:"execShards"`
+	// Started says that every replica was started once: from then on a missing
+	// raft log is a loss, not a first start.
+	Started bool `json:"started"`
+}
+
+type identityMember struct {
+	ID       uint64   `json:"id,string"`
+	Name     string   `json:"name"`
+	PeerURLs []string `json:"peerURLs"`
+}
+
+const (
+	identityFormat = 1
+	identityFile   = "identity.json"
+
+	logStore   = "pebble"
+	logShards  = 1
+	execShards = 1
+)
+
+// newIdentity makes the identity of an initial member.
+func newIdentity(c *Config) (*identity, error) {
+	id := &identity{
+		Format: identityFormat, Groups: c.Groups,
+		LogStore: logStore, LogShards: logShards, ExecShards: execShards,
+	}
+	var ids []uint64
+	for _, p := range c.InitialCluster {
+		m := identityMember{ID: memberID(p.URLs, c.Token), Name: p.Name, PeerURLs: slices.Sorted(slices.Values(p.URLs))}
+		if slices.Contains(ids, m.ID) {
+			return nil, fmt.Errorf("cluster: the initial cluster names the peer URLs of %q twice", p.Name)
+		}
+		ids = append(ids, m.ID)
+		id.Members = append(id.Members, m)
+		if p.Name == c.Name {
+			id.MemberID = m.ID
+		}
+	}
+	if id.MemberID == 0 {
+		return nil, fmt.Errorf("cluster: couldn't find local name %q in the initial cluster configuration", c.Name)
+	}
+	id.ClusterID = clusterID(ids)
+	id.FirstIndex = uint64(2*len(ids) + 1)
+	slices.SortFunc(id.Members, func(a, b identityMember) int { return cmp.Compare(a.ID, b.ID) })
+	return id, nil
+}
+
+// loadIdentity reads the identity of a data directory, nil if it has none.
+func loadIdentity(dir string) (*identity, error) {
+	b, err := os.ReadFile(filepath.Join(dir, identityFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cluster: %w", err)
+	}
+	id := new(identity)
+	if err := json.Unmarshal(b, id); err != nil {
+		return nil, fmt.Errorf("cluster: %s in %s cannot be read (%w); restore it from a copy, or remove this member and add it again with an empty data directory", identityFile, dir, err)
+	}
+	if id.Format != identityFormat {
+		return nil, fmt.Errorf("cluster: the data in %s has format %d, this program knows %d: start the version that wrote it", dir, id.Format, identityFormat)
+	}
+	if id.LogStore != logStore || id.LogShards != logShards || id.ExecShards != execShards {
+		return nil, fmt.Errorf("cluster: the data in %s was written with another raft log layout (%s, %d, %d)", dir, id.LogStore, id.LogShards, id.ExecShards)
+	}
+	return id, nil
+}
+
+// save writes the identity so that it survives a power cut.
+func (id *identity) save(dir string) error {
+	b, err := json.MarshalIndent(id, "", "  ")
+	if err != nil {
+		return fmt.Errorf("cluster: %w", err)
+	}
+	if err := writeFileSync(dir, identityFile, append(b, '\n')); err != nil {
+		return fmt.Errorf("cluster: write the identity: %w", err)
+	}
+	return nil
+}
+
+// writeFileSync replaces a file in dir by way of a temporary one, with both
+// the content and the directory entry on disk when it returns.
+func writeFileSync(dir, name string, content []byte) error {
+	tmp := filepath.Join(dir, name+".tmp")
+	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err != nil {
+		return err
+	}
+	if err := os.Rename(tmp, filepath.Join(dir, name)); err != nil {
+		return err
+	}
+	return syncDir(dir)
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

@@ -1,0 +1,26 @@
+package cluster
+
+import (
+	"crypto/sha1"
+	"encoding/binary"
+	"slices"
+	"strings"
+)
+
+// memberID computes the id of an initial member as etcd does: the first eight
+// bytes of SHA-1 over its sorted peer URLs and the cluster token (contract §4.1).
+func memberID(peerURLs []string, token string) uint64 {
+	sorted := slices.Sorted(slices.Values(peerURLs))
+	sum := sha1.Sum([]byte(strings.Join(sorted, "") + token))
+	return binary.BigEndian.Uint64(sum[:8])
+}
+
+// clusterID computes the id of a cluster from those of its initial members.
+func clusterID(members []uint64) uint64 {
+	var b []byte
+	for _, id := range slices.Sorted(slices.Values(members)) {
+		b = binary.BigEndian.AppendUint64(b, id)
+	}
+	sum := sha1.Sum(b)
+	return binary.BigEndian.Uint64(sum[:8])
+}

@@ -1,0 +1,62 @@
+package cluster
+
+import (
+	"github.com/witan-kv/witan/cluster/peer"
+)
+
+// Members lists the members by ascending id.
+func (n *Node) Members() []Member { return n.meta.members() }
+
+// Leader returns the member that leads the first key group, which is the whole
+// key space unless there are several.
+func (n *Node) Leader() (Member, bool) {
+	leader, _, _ := n.groups[0].lead.now()
+	return n.meta.member(leader)
+}
+
+// peerURLs is where the transport finds a member.
+func (n *Node) peerURLs(member uint64) []string {
+	m, _ := n.meta.member(member)
+	return m.PeerURLs
+}
+
+func (n *Node) peerMembers() []peer.Member {
+	var out []peer.Member
+	for _, m := range n.meta.members() {
+		out = append(out, peer.Member{ID: m.ID, Name: m.Name, PeerURLs: m.PeerURLs, ClientURLs: m.ClientURLs})
+	}
+	return out
+}
+
+// versionInfo is what /version says on the peer port (contract §4.4).
+type versionInfo struct {
+	Server  string `json:"etcdserver"`
+	Cluster string `json:"etcdcluster"`
+}
+
+func (n *Node) version() versionInfo {
+	return versionInfo{Server: n.cfg.Version, Cluster: clusterVersion(n.cfg.Version)}
+}
+
+// Status reports on this member and its replicas.
+func (n *Node) Status() Status {
+	leader, term, _ := n.groups[0].lead.now()
+	s := Status{
+		ClusterID: n.id.ClusterID, ID: n.id.MemberID, Name: n.cfg.Name,
+		Leader: leader, LeaderSince: n.groups[0].lead.since(), Term: term, StartTime: n.started,
+	}
+	for _, g := range n.groups {
+		leader, term, _ := g.lead.now()
+		raftIndex, index, hash := g.st.Digest()
+		s.Groups = append(s.Groups, GroupStatus{
+			Group: g.id, Leader: leader, Term: term, RaftIndex: raftIndex, Index: index, Hash: hash, Keys: g.st.Stats(),
+		})
+		s.Watchers += g.hub.Watchers()
+		s.ClosedIndex = index
+	}
+	if n.order != nil {
+		s.Watchers += n.order.hub.Watchers()
+		s.ClosedIndex = n.order.merge.Closed()
+	}
+	return s
+}

@@ -1,0 +1,346 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/lni/dragonboat/v4"
+	sm "github.com/lni/dragonboat/v4/statemachine"
+	"github.com/rs/zerolog"
+	"golang.org/x/sys/unix"
+
+	"github.com/witan-kv/witan/cluster/peer"
+	"github.com/witan-kv/witan/store"
+	"github.com/witan-kv/witan/watch"
+)
+
+// Node is one member of a cluster. Its methods may be called concurrently.
+type Node struct {
+	cfg     Config
+	log     zerolog.Logger
+	started time.Time
+	id      *identity
+	lock    *os.File // holds the data directory
+
+	meta      *meta
+	metaGroup raftGroup
+	groups    []*group
+	order     *order // of events over several groups; nil with one
+	turn      atomic.Uint64
+	seen      atomic.Uint64 // highest index seen in any group here
+
+	transport *peer.Transport
+	server    *peer.Server
+	nh        *dragonboat.NodeHost
+
+	failed chan error
+	// stopping ends what waits inside; it is closed before anything else closes.
+	stopping chan struct{}
+	stop     context.CancelFunc // of the background work
+	wg       sync.WaitGroup
+	caught   atomic.Bool
+	closing  sync.Once
+	closeErr error
+}
+
+// Open starts a member: for the first time, together with the members of
+// InitialCluster, or again from its data directory, when the initial cluster
+// is not looked at. It returns once the member has caught up with a quorum and
+// has published its name and client URLs, or when ctx ends.
+func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	n := &Node{
+		cfg: cfg, started: time.Now(),
+		log:      cfg.Logger.With().Str("component", "cluster").Logger(),
+		failed:   make(chan error, 1),
+		stopping: make(chan struct{}),
+		stop:     func() {},
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, n.Close())
+		}
+	}()
+	if err := n.claimDataDir(ctx); err != nil {
+		return nil, err
+	}
+	if err := n.openPeerPort(); err != nil {
+		return nil, err
+	}
+	if err := n.openStores(); err != nil {
+		return nil, err
+	}
+	if err := n.startRaft(); err != nil {
+		return nil, err
+	}
+	n.startBackground()
+	if err := n.join(ctx); err != nil {
+		return nil, err
+	}
+	n.caught.Store(true)
+	return n, nil
+}
+
+// claimDataDir makes sure the data directory is this member's and nobody
+// else's, and finds out or decides who this member is.
+func (n *Node) claimDataDir(ctx context.Context) error {
+	dir := n.cfg.DataDir
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("cluster: make the data directory: %w", err)
+	}
+	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return fmt.Errorf("cluster: open the data directory: %w", err)
+	}
+	n.lock = lock
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return fmt.Errorf("cluster: the data directory %s is in use by another process", dir)
+	}
+	if n.id, err = loadIdentity(dir); err != nil {
+		return err
+	}
+	if n.id == nil {
+		if err := n.bootstrap(ctx); err != nil {
+			return err
+		}
+	}
+	if n.cfg.Groups != n.id.Groups {
+		n.log.Warn().Int("asked", n.cfg.Groups).Int("groups", n.id.Groups).Msg("the number of groups is fixed when a cluster is made")
+	}
+	n.meta = newMeta(n.id)
+	n.log.Info().Str("cluster", peer.Target(n.id.ClusterID)).Str("member", peer.Target(n.id.MemberID)).
+		Str("name", n.cfg.Name).Int("groups", n.id.Groups).Bool("restart", n.id.Started).Msg("starting member")
+	return nil
+}
+
+// openPeerPort serves the peer port. Raft connections are refused until raft runs.
+func (n *Node) openPeerPort() error {
+	n.transport = peer.New(peer.Config{
+		Cluster: n.id.ClusterID, Self: n.id.MemberID, Addresses: n.peerURLs,
+		Logger: n.cfg.Logger.With().Str("component", "peer").Logger(),
+	})
+	n.server = peer.NewServer(n.transport, peer.Info{
+		Cluster: peer.Target(n.id.ClusterID),
+		Members: n.peerMembers,
+		Version: func() any { return n.version() },
+	}, n.log)
+	for _, u := range n.cfg.ListenPeerURLs {
+		addr, err := hostPort(u)
+		if err != nil {
+			return err
+		}
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			return fmt.Errorf("cluster: listen for peers on %s: %w", u, err)
+		}
+		n.wg.Go(func() {
+			if err := n.server.Serve(l); err != nil {
+				n.fail(fmt.Errorf("cluster: serve peers on %s: %w", u, err))
+			}
+		})
+	}
+	return nil
+}
+
+func (n *Node) openStores() error {
+	boot := rand.Uint64()
+	timeout := n.cfg.requestTimeout()
+	n.metaGroup = raftGroup{shard: metaShard, timeout: timeout, lead: newLeadership(), stopped: n.stopping}
+	var frontiers []uint64
+	for i := range n.id.Groups {
+		st, err := store.Open(store.Options{
+			Dir:        filepath.Join(n.cfg.DataDir, "group-"+strconv.Itoa(i)),
+			Group:      i,
+			Groups:     n.id.Groups,
+			FirstIndex: n.id.FirstIndex,
+			History:    n.cfg.EventHistory,
+			Logger:     n.cfg.Logger.With().Str("component", "store").Int("group", i).Logger(),
+		})
+		if err != nil {
+			return fmt.Errorf("cluster: group %d: %w", i, err)
+		}
+		g := &group{
+			raftGroup: raftGroup{shard: keyShard(i), timeout: timeout, lead: newLeadership(), stopped: n.stopping},
+			id:        i, self: n.id.MemberID, boot: boot,
+			log:    n.log.With().Int("group", i).Logger(),
+			st:     st,
+			hub:    watch.NewHub(st, st.Frontier(), tailBytes),
+			onward: n.observe, skipped: n.observeGap,
+			slots: make(chan struct{}, maxOutstanding),
+			next:  1, oldest: 1,
+			pending: make(map[uint64]*proposal),
+		}
+		n.groups = append(n.groups, g)
+		frontiers = append(frontiers, st.Frontier())
+		raise(&n.seen, st.Frontier())
+	}
+	if len(n.groups) > 1 {
+		n.order = newOrder(n, frontiers)
+	}
+	return nil
+}
+
+// tailBytes bounds the events a group keeps in memory for its watchers.
+const tailBytes = 8 << 20
+
+// startRaft starts a replica of every group.
+func (n *Node) startRaft() error {
+	useRaftLogger(n.cfg.Logger)
+	if err := adoptHostName(filepath.Join(n.cfg.DataDir, raftDir)); err != nil {
+		return err
+	}
+	listener := leaderListener{metaShard: n.metaGroup.lead}
+	for _, g := range n.groups {
+		listener[g.shard] = g.lead
+	}
+	t := newTiming(&n.cfg, len(n.id.Members))
+	var err error
+	if n.nh, err = newNodeHost(nodeHostConfig(&n.cfg, n.id, t, n.transport, listener)); err != nil {
+		return err
+	}
+	if err := n.startMeta(t); err != nil {
+		return err
+	}
+	for _, g := range n.groups {
+		if err := n.startGroup(g, t); err != nil {
+			return err
+		}
+	}
+	if !n.id.Started {
+		n.id.Started = true
+		return n.id.save(n.cfg.DataDir)
+	}
+	return nil
+}
+
+func (n *Node) startMeta(t timing) error {
+	members, err := n.initialMembers(metaShard)
+	if err != nil {
+		return err
+	}
+	machine := func(uint64, uint64) sm.IStateMachine { return n.meta }
+	if err := n.nh.StartReplica(members, false, machine, shardConfig(&n.cfg, n.id, t, metaShard)); err != nil {
+		return fmt.Errorf("cluster: start the meta group: %w", err)
+	}
+	return n.metaGroup.attach(n.nh)
+}
+
+func (n *Node) startGroup(g *group, t timing) error {
+	members, err := n.initialMembers(g.shard)
+	if err != nil {
+		return err
+	}
+	if members != nil && g.st.Applied() > 0 {
+		return fmt.Errorf("cluster: group %d: the raft log in %s is gone but the store is not; %s", g.id, n.cfg.DataDir, rejoinAdvice)
+	}
+	machine := func(uint64, uint64) sm.IOnDiskStateMachine { return &keyMachine{g} }
+	if err := n.nh.StartOnDiskReplica(members, false, machine, shardConfig(&n.cfg, n.id, t, g.shard)); err != nil {
+		return fmt.Errorf("cluster: start group %d: %w", g.id, err)
+	}
+	// Dragonboat says nothing when the log ends before the store does, and
+	// then swallows new entries up to there (engine §0.4).
+	logReader, err := n.nh.GetLogReader(g.shard)
+	if err != nil {
+		return fmt.Errorf("cluster: group %d: %w", g.id, err)
+	}
+	if _, last := logReader.GetRange(); last < g.st.Applied() {
+		return fmt.Errorf("cluster: group %d: the raft log in %s ends at %d, behind the store at %d: the directory was rolled back or damaged; %s",
+			g.id, n.cfg.DataDir, last, g.st.Applied(), rejoinAdvice)
+	}
+	return g.attach(n.nh)
+}
+
+// rejoinAdvice is what to do with a member that must not take part as it is.
+const rejoinAdvice = "remove the member from the cluster, empty its data directory and add it again"
+
+// attach gets the handles that proposals and reads go through.
+func (g *raftGroup) attach(nh *dragonboat.NodeHost) error {
+	user, err := nh.GetNodeUser(g.shard)
+	if err != nil {
+		return fmt.Errorf("cluster: shard %d: %w", g.shard, err)
+	}
+	g.user, g.session = user, nh.GetNoOPSession(g.shard)
+	if leader, term, ok, err := nh.GetLeaderID(g.shard); err == nil && ok {
+		g.lead.set(leader, term)
+	}
+	return nil
+}
+
+// startBackground starts what runs as long as the node does.
+func (n *Node) startBackground() {
+	ctx, stop := context.WithCancel(context.Background())
+	n.stop = stop
+	for _, g := range n.groups {
+		n.wg.Go(func() { g.runClock(ctx) })
+		n.wg.Go(func() {
+			select {
+			case err := <-g.st.Failed():
+				n.fail(fmt.Errorf("cluster: group %d: %w", g.id, err))
+			case <-ctx.Done():
+			}
+		})
+	}
+	n.wg.Go(func() { n.runBalance(ctx) })
+	if n.order != nil {
+		n.wg.Go(func() { n.order.run(ctx) })
+	}
+}
+
+// fail reports what the member cannot go on after.
+func (n *Node) fail(err error) {
+	select {
+	case n.failed <- err:
+	default:
+	}
+}
+
+// Failed delivers the first error the member cannot go on after. The program
+// is to log it, close the node and exit.
+func (n *Node) Failed() <-chan error { return n.failed }
+
+// ClusterID returns the id of the cluster.
+func (n *Node) ClusterID() uint64 { return n.id.ClusterID }
+
+// observe notes how far a group has come, after its own watchers were told.
+// The groups' apply goroutines call it.
+func (n *Node) observe(g *group, frontier uint64, events []*store.Event) {
+	raise(&n.seen, frontier)
+	if n.order != nil {
+		n.order.publish(g.id, frontier, events)
+	}
+}
+
+// observeGap notes that a group jumped ahead and the events between are lost.
+func (n *Node) observeGap(g *group, frontier uint64) {
+	raise(&n.seen, frontier)
+	if n.order != nil {
+		n.order.reset(g.id, frontier)
+	}
+}
+
+// reset tells a group's watchers that events were skipped for good.
+func (g *group) reset(frontier uint64) {
+	g.hub.Reset(frontier)
+	g.skipped(g, frontier)
+}
+
+// raise sets v to at least x.
+func raise(v *atomic.Uint64, x uint64) {
+	for {
+		old := v.Load()
+		if old >= x || v.CompareAndSwap(old, x) {
+			return
+		}
+	}
+}

@@ -1,0 +1,174 @@
+package peer
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	pb "github.com/lni/dragonboat/v4/raftpb"
+)
+
+// The upgrade request of a raft connection.
+const (
+	raftPath      = "/raft"
+	raftProtocol  = "witan-raft/1"
+	headerCluster = "X-Witan-Cluster"
+	headerFrom    = "X-Witan-From"
+	headerTo      = "X-Witan-To"
+)
+
+const (
+	dialTimeout  = 2 * time.Second
+	writeTimeout = 10 * time.Second
+	redialPause  = 100 * time.Millisecond
+)
+
+// dial opens a raft connection to a member, trying its peer URLs in turn.
+func (t *Transport) dial(ctx context.Context, member uint64) (net.Conn, error) {
+	urls := t.cfg.Addresses(member)
+	if len(urls) == 0 {
+		return nil, fmt.Errorf("%w: %x", errNoAddress, member)
+	}
+	var failures []error
+	for _, u := range urls {
+		conn, err := t.dialURL(ctx, member, u)
+		if err == nil {
+			return conn, nil
+		}
+		failures = append(failures, err)
+	}
+	return nil, errors.Join(failures...)
+}
+
+func (t *Transport) dialURL(ctx context.Context, member uint64, raw string) (net.Conn, error) {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return nil, fmt.Errorf("peer: %w", err)
+	}
+	d := net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}
+	conn, err := d.DialContext(ctx, "tcp", u.Host)
+	if err != nil {
+		return nil, fmt.Errorf("peer: %w", err)
+	}
+	if err := t.upgrade(conn, member, u.Host); err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("peer: %s: %w", raw, err)
+	}
+	return conn, nil
+}
+
+// upgrade turns a fresh connection into one for raft frames.
+func (t *Transport) upgrade(conn net.Conn, member uint64, host string) error {
+	if err := conn.SetDeadline(time.Now().Add(dialTimeout)); err != nil {
+		return err
+	}
+	req, err := http.NewRequest(http.MethodGet, "http://"+host+raftPath, nil)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Connection", "Upgrade")
+	req.Header.Set("Upgrade", raftProtocol)
+	req.Header.Set(headerCluster, Target(t.cfg.Cluster))
+	req.Header.Set(headerFrom, Target(t.cfg.Self))
+	req.Header.Set(headerTo, Target(member))
+	if err := req.Write(conn); err != nil {
+		return err
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(conn), req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusSwitchingProtocols {
+		text, _ := io.ReadAll(io.LimitReader(resp.Body, 512)) // a reason for the log, nothing more
+		return fmt.Errorf("refused: %s: %s", resp.Status, strings.TrimSpace(string(text)))
+	}
+	return conn.SetDeadline(time.Time{})
+}
+
+// messageConn sends message batches to one member. Dragonboat calls it from
+// one goroutine.
+type messageConn struct {
+	t      *Transport
+	to     uint64
+	conn   net.Conn
+	buf    []byte
+	nextAt time.Time // no dial before
+}
+
+// Close implements raftio.IConnection.
+func (c *messageConn) Close() {
+	if c.conn != nil {
+		c.conn.Close()
+	}
+}
+
+// SendMessageBatch implements raftio.IConnection. While the member cannot be
+// reached batches are dropped, as a network would: raft sends again.
+// A connection that breaks is an error, which tells raft to probe.
+func (c *messageConn) SendMessageBatch(batch pb.MessageBatch) error {
+	if c.conn == nil && !c.connect() {
+		return nil
+	}
+	need := frameHeader + batch.SizeUpperLimit()
+	if cap(c.buf) < need {
+		c.buf = make([]byte, need)
+	}
+	n := len(pb.MustMarshalTo(&batch, c.buf[frameHeader:need]))
+	frame := c.buf[:frameHeader+n]
+	putFrameHeader(frame, frameMessages)
+	err := writeFrame(c.conn, frame)
+	if cap(c.buf) > 1<<20 {
+		c.buf = nil // a burst is over; do not hold its memory
+	}
+	return err
+}
+
+func (c *messageConn) connect() bool {
+	if time.Now().Before(c.nextAt) {
+		return false
+	}
+	conn, err := c.t.dial(c.t.ctx, c.to)
+	if err != nil {
+		c.nextAt = time.Now().Add(redialPause)
+		c.t.cfg.Logger.Debug().Err(err).Str("member", Target(c.to)).Msg("cannot connect to peer")
+		return false
+	}
+	c.conn = conn
+	return true
+}
+
+// snapshotConn streams the chunks of one snapshot.
+type snapshotConn struct {
+	conn net.Conn
+}
+
+// Close implements raftio.ISnapshotConnection. What was written still arrives:
+// the other side sends nothing, so closing ends in a FIN after the data.
+func (c *snapshotConn) Close() { c.conn.Close() }
+
+// SendChunk implements raftio.ISnapshotConnection.
+func (c *snapshotConn) SendChunk(chunk pb.Chunk) error {
+	buf := make([]byte, frameHeader+chunk.Size())
+	n := len(pb.MustMarshalTo(&chunk, buf[frameHeader:]))
+	frame := buf[:frameHeader+n]
+	putFrameHeader(frame, frameChunk)
+	return writeFrame(c.conn, frame)
+}
+
+func writeFrame(conn net.Conn, frame []byte) error {
+	if err := conn.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+		return fmt.Errorf("peer: %w", err)
+	}
+	if _, err := conn.Write(frame); err != nil {
+		return fmt.Errorf("peer: send: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,167 @@
+package peer
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	pb "github.com/lni/dragonboat/v4/raftpb"
+)
+
+// idleTimeout is above Dragonboat's own: a sender with nothing to say for a
+// minute closes its connection itself.
+const idleTimeout = 3 * time.Minute
+
+// inbound is a raft connection from another member.
+type inbound struct {
+	conn net.Conn
+	from uint64
+}
+
+// ServeHTTP upgrades a request of a member of this cluster to a raft
+// connection. Everybody else gets 412 with the reason and sends no frame.
+func (t *Transport) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	from, err := t.identify(r)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusPreconditionFailed)
+		return
+	}
+	hijacker, ok := w.(http.Hijacker)
+	if !ok {
+		http.Error(w, "this connection cannot be upgraded", http.StatusHTTPVersionNotSupported)
+		return
+	}
+	conn, rw, err := hijacker.Hijack()
+	if err != nil {
+		t.cfg.Logger.Warn().Err(err).Msg("peer connection was not upgraded")
+		return
+	}
+	in := &inbound{conn: conn, from: from}
+	if !t.track(in) {
+		conn.Close()
+		return
+	}
+	defer t.untrack(in)
+	t.serve(in, rw)
+}
+
+// identify returns the member a request comes from.
+func (t *Transport) identify(r *http.Request) (uint64, error) {
+	if r.Header.Get("Upgrade") != raftProtocol {
+		return 0, fmt.Errorf("this is for raft connections: Upgrade: %s", raftProtocol)
+	}
+	cluster, err := parseTarget(r.Header.Get(headerCluster))
+	if err != nil || cluster != t.cfg.Cluster {
+		return 0, fmt.Errorf("another cluster: this is %x, not %q", t.cfg.Cluster, r.Header.Get(headerCluster))
+	}
+	to, err := parseTarget(r.Header.Get(headerTo))
+	if err != nil || to != t.cfg.Self {
+		return 0, fmt.Errorf("another member: this is %x, not %q", t.cfg.Self, r.Header.Get(headerTo))
+	}
+	from, err := parseTarget(r.Header.Get(headerFrom))
+	if err != nil || from == t.cfg.Self || len(t.cfg.Addresses(from)) == 0 {
+		return 0, fmt.Errorf("%q is not another member of this cluster", r.Header.Get(headerFrom))
+	}
+	return from, nil
+}
+
+func (t *Transport) track(in *inbound) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed || t.messages == nil {
+		return false
+	}
+	t.open[in] = struct{}{}
+	t.wg.Add(1)
+	return true
+}
+
+func (t *Transport) untrack(in *inbound) {
+	in.conn.Close()
+	t.mu.Lock()
+	delete(t.open, in)
+	t.mu.Unlock()
+	t.wg.Done()
+}
+
+// serve answers the upgrade and hands over frames until the connection ends.
+func (t *Transport) serve(in *inbound, rw *bufio.ReadWriter) {
+	log := t.cfg.Logger.With().Str("member", Target(in.from)).Logger()
+	defer func() {
+		// Decoders of raft messages index into what they are given. Whatever
+		// a broken peer sends ends its connection, not this process.
+		if p := recover(); p != nil {
+			log.Error().Interface("panic", p).Bytes("stack", debug.Stack()).Msg("peer sent what cannot be decoded")
+		}
+	}()
+	_ = in.conn.SetDeadline(time.Now().Add(dialTimeout))
+	fmt.Fprintf(rw, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", raftProtocol)
+	if err := rw.Flush(); err != nil {
+		return
+	}
+	_ = in.conn.SetWriteDeadline(time.Time{})
+	var buf bytes.Buffer
+	for {
+		_ = in.conn.SetReadDeadline(time.Now().Add(idleTimeout))
+		kind, payload, err := readFrame(rw, &buf)
+		if err == nil {
+			err = t.handle(in.from, kind, payload)
+		}
+		if err != nil {
+			log.Debug().Err(err).Msg("raft connection ended")
+			return
+		}
+		t.hear(in.from)
+		if buf.Cap() > 4<<20 {
+			buf = bytes.Buffer{} // a snapshot or a burst is over
+		}
+	}
+}
+
+// handle decodes one frame and gives it to Dragonboat.
+func (t *Transport) handle(from uint64, kind byte, payload []byte) error {
+	switch kind {
+	case frameMessages:
+		// Messages keep references into what they are decoded from.
+		var batch pb.MessageBatch
+		if err := batch.Unmarshal(bytes.Clone(payload)); err != nil {
+			return fmt.Errorf("peer: message batch: %w", err)
+		}
+		if err := t.checkBatch(from, batch); err != nil {
+			return err
+		}
+		t.messages(batch)
+	case frameChunk:
+		var chunk pb.Chunk
+		if err := chunk.Unmarshal(bytes.Clone(payload)); err != nil {
+			return fmt.Errorf("peer: snapshot chunk: %w", err)
+		}
+		if chunk.DeploymentId != t.cfg.Cluster || chunk.From != from {
+			return fmt.Errorf("peer: a snapshot of member %x came from %x", chunk.From, from)
+		}
+		if !t.chunks(chunk) {
+			return fmt.Errorf("peer: snapshot chunk %d was refused", chunk.ChunkId)
+		}
+	default:
+		return fmt.Errorf("peer: unknown frame kind %d", kind)
+	}
+	return nil
+}
+
+// checkBatch refuses messages a member sends in another's name: Dragonboat
+// panics when one replica seems to live at two places.
+func (t *Transport) checkBatch(from uint64, batch pb.MessageBatch) error {
+	if batch.DeploymentId != t.cfg.Cluster || batch.SourceAddress != Target(from) {
+		return fmt.Errorf("peer: a batch of %s came from %x", batch.SourceAddress, from)
+	}
+	for i := range batch.Requests {
+		if m := &batch.Requests[i]; (m.From != from && m.From != 0) || m.To != t.cfg.Self {
+			return fmt.Errorf("peer: a message from %x to %x came from %x", m.From, m.To, from)
+		}
+	}
+	return nil
+}

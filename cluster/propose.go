@@ -1,0 +1,238 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/lni/dragonboat/v4"
+
+	"github.com/witan-kv/witan/store"
+)
+
+// proposal is a command somebody waits for.
+type proposal struct {
+	seq       uint64
+	done      chan struct{} // closed when result is set
+	result    store.Result
+	raftIndex uint64
+}
+
+// resendAfter is when a proposal without an answer is sent again. It doubles
+// each time. The store does a repeated proposal once, so this is safe, and it
+// is needed: a proposal forwarded to a leader that died, or was just stepping
+// down, vanishes without a word (engine §0.10).
+const resendAfter = time.Second
+
+// begin numbers a command, so that its result finds the way back and a repeat
+// is recognised.
+func (g *group) begin(cmd *store.Command) *proposal {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	p := &proposal{seq: g.next, done: make(chan struct{})}
+	g.next++
+	g.pending[p.seq] = p
+	for g.pending[g.oldest] == nil {
+		g.oldest++
+	}
+	cmd.Origin, cmd.Boot, cmd.Seq, cmd.Settled = g.self, g.boot, p.seq, g.oldest-1
+	return p
+}
+
+// end says that nobody waits for p any more and it will not be sent again.
+func (g *group) end(p *proposal) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.pending, p.seq)
+}
+
+// finish gives a proposal of this process its result. The apply goroutine
+// calls it after the watchers have been told.
+func (g *group) finish(cmd *store.Command, res store.Result, raftIndex uint64) {
+	if cmd.Origin != g.self || cmd.Boot != g.boot {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if p := g.pending[cmd.Seq]; p != nil {
+		p.result, p.raftIndex = res, raftIndex
+		delete(g.pending, cmd.Seq)
+		close(p.done)
+	}
+}
+
+// do proposes a command and waits until it is applied here.
+func (g *group) do(ctx context.Context, cmd *store.Command) (*proposal, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, g.timeout, ErrTimeout)
+	defer cancel()
+	select {
+	case g.slots <- struct{}{}:
+		defer func() { <-g.slots }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	case <-g.stopped:
+		return nil, ErrStopped
+	}
+	p := g.begin(cmd)
+	defer g.end(p)
+	data := cmd.Encode()
+	_, firstTerm, _ := g.lead.now()
+	for resend := resendAfter; ; resend *= 2 {
+		err := g.attempt(ctx, p, data, resend)
+		switch {
+		case err == nil:
+			return p, nil
+		case errors.Is(err, errAgain):
+			continue
+		case errors.Is(err, ErrTimeout):
+			if leader, term, _ := g.lead.now(); leader == 0 || term != firstTerm {
+				return nil, ErrTimeoutLeader
+			}
+		}
+		return nil, err
+	}
+}
+
+// errAgain says that a proposal did not get an answer and is to be sent again.
+var errAgain = errors.New("cluster: propose again")
+
+// attempt proposes once. It returns errAgain as soon as sending again may
+// help: the proposal was dropped, another leader is known, or patience ended.
+func (g *group) attempt(ctx context.Context, p *proposal, data []byte, patience time.Duration) error {
+	leader, _, changed := g.lead.now()
+	rs, err := g.user.Propose(g.session, data, g.timeout)
+	if err != nil {
+		return g.refused(ctx, p, err, changed)
+	}
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	result := rs.ResultC()
+	for {
+		select {
+		case <-p.done:
+			return nil
+		case r := <-result:
+			if again := g.unanswered(ctx, p, r, changed); again != nil {
+				return again
+			}
+			result = nil // applied; p.done is closed or about to be
+		case <-changed:
+			var now uint64
+			if now, _, changed = g.lead.now(); now != 0 && now != leader {
+				return errAgain
+			}
+		case <-timer.C:
+			return errAgain
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-g.stopped:
+			return ErrStopped
+		}
+	}
+}
+
+// refused turns an error of Propose into what is to be done next. What it
+// lets repeat certainly never entered the log (engine §2.3).
+func (g *group) refused(ctx context.Context, p *proposal, err error, changed <-chan struct{}) error {
+	switch {
+	case errors.Is(err, dragonboat.ErrSystemBusy), errors.Is(err, dragonboat.ErrShardNotReady):
+		return g.pause(ctx, p, changed)
+	case errors.Is(err, dragonboat.ErrClosed), errors.Is(err, dragonboat.ErrShardClosed), errors.Is(err, dragonboat.ErrShardNotFound):
+		return ErrStopped
+	default:
+		return fmt.Errorf("cluster: propose: %w", err)
+	}
+}
+
+// unanswered turns Dragonboat's verdict on a proposal into what is to be done
+// next; nil if the proposal was applied.
+func (g *group) unanswered(ctx context.Context, p *proposal, r dragonboat.RequestResult, changed <-chan struct{}) error {
+	switch {
+	case r.Completed():
+		return nil
+	case r.Dropped():
+		return g.pause(ctx, p, changed)
+	case r.Timeout():
+		return errAgain
+	default: // terminated, aborted
+		return ErrStopped
+	}
+}
+
+const dropPause = 20 * time.Millisecond
+
+// pause waits a moment, or for another leader, before a dropped proposal goes again.
+func (g *group) pause(ctx context.Context, p *proposal, changed <-chan struct{}) error {
+	timer := time.NewTimer(dropPause)
+	defer timer.Stop()
+	select {
+	case <-p.done:
+		return nil
+	case <-timer.C:
+	case <-changed:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-g.stopped:
+		return ErrStopped
+	}
+	return errAgain
+}
+
+// readIndex returns when this replica has applied everything that was
+// committed when it was called (Raft §6.4). It does not touch the log.
+func (g *raftGroup) readIndex(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, g.timeout, ErrTimeout)
+	defer cancel()
+	for {
+		err := g.readIndexOnce(ctx)
+		if !errors.Is(err, errAgain) {
+			return err
+		}
+	}
+}
+
+// readAttempt is short because a read forwarded to a leader that is gone is
+// never answered (engine §2.4).
+const readAttempt = 500 * time.Millisecond
+
+func (g *raftGroup) readIndexOnce(ctx context.Context) error {
+	_, _, changed := g.lead.now()
+	rs, err := g.user.ReadIndex(readAttempt)
+	if err == nil {
+		select {
+		case r := <-rs.ResultC():
+			rs.Release()
+			if r.Completed() {
+				return nil
+			}
+			if r.Terminated() {
+				return ErrStopped
+			}
+			if r.Timeout() {
+				return again(ctx)
+			}
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-g.stopped:
+			return ErrStopped
+		}
+	} else if !errors.Is(err, dragonboat.ErrSystemBusy) && !errors.Is(err, dragonboat.ErrShardNotReady) {
+		return ErrStopped
+	}
+	timer := time.NewTimer(dropPause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-changed:
+	case <-ctx.Done():
+	}
+	return again(ctx)
+}
+
+func again(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return errAgain
+}

@@ -1,0 +1,130 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	sm "github.com/lni/dragonboat/v4/statemachine"
+
+	"github.com/witan-kv/witan/store"
+)
+
+// keyMachine is a key group's replica as Dragonboat drives it. It translates:
+// the store decides, the hub tells the watchers, whoever proposed is answered.
+//
+// An error from any method ends the process (engine §2.1), so clients'
+// mistakes are never errors here but results.
+type keyMachine struct {
+	g *group
+}
+
+var _ sm.IOnDiskStateMachine = (*keyMachine)(nil)
+
+// Open implements sm.IOnDiskStateMachine. The store is open already: we close
+// it after Dragonboat, which may skip Close (engine §0.12).
+func (m *keyMachine) Open(<-chan struct{}) (uint64, error) {
+	return m.g.st.Applied(), nil
+}
+
+// applied is a command with what came of it.
+type applied struct {
+	cmd       store.Command
+	result    store.Result
+	raftIndex uint64
+}
+
+// Update implements sm.IOnDiskStateMachine. Watchers hear of a change before
+// its author does: who was answered may count on them.
+func (m *keyMachine) Update(entries []sm.Entry) ([]sm.Entry, error) {
+	batch := make([]applied, 0, len(entries))
+	var events []*store.Event
+	for i := range entries {
+		e := &entries[i]
+		cmd, err := store.Decode(e.Cmd)
+		if err != nil {
+			return nil, fmt.Errorf("cluster: group %d, raft entry %d: %w", m.g.id, e.Index, err)
+		}
+		res := m.g.st.Apply(e.Index, &cmd)
+		if res.Event != nil && !res.Repeat {
+			events = append(events, res.Event)
+		}
+		events = append(events, res.Expired...)
+		batch = append(batch, applied{cmd, res, e.Index})
+		e.Result = sm.Result{Value: 1}
+	}
+	m.g.publish(m.g.st.Frontier(), events)
+	for i := range batch {
+		a := &batch[i]
+		m.g.finish(&a.cmd, a.result, a.raftIndex)
+	}
+	return entries, nil
+}
+
+// Lookup implements sm.IOnDiskStateMachine. Reads go to the store directly,
+// after a ReadIndex if they are to be linearizable.
+func (m *keyMachine) Lookup(any) (any, error) { return nil, nil }
+
+// Sync implements sm.IOnDiskStateMachine: Dragonboat may throw away the log up
+// to what is applied once it returns.
+func (m *keyMachine) Sync() error { return m.g.st.Flush() }
+
+// PrepareSnapshot implements sm.IOnDiskStateMachine.
+func (m *keyMachine) PrepareSnapshot() (any, error) { return m.g.st.Snapshot() }
+
+// SaveSnapshot implements sm.IOnDiskStateMachine.
+func (m *keyMachine) SaveSnapshot(prepared any, w io.Writer, stop <-chan struct{}) error {
+	snap := prepared.(*store.Snapshot)
+	defer snap.Close()
+	if err := snap.WriteTo(w, stop); err != nil {
+		return snapshotError(err)
+	}
+	return nil
+}
+
+// RecoverFromSnapshot implements sm.IOnDiskStateMachine. Watchers get what the
+// snapshot skipped from the history that came with it, or are ended.
+func (m *keyMachine) RecoverFromSnapshot(r io.Reader, stop <-chan struct{}) error {
+	before := m.g.hub.Last()
+	if err := m.g.st.Restore(r, stop); err != nil {
+		return snapshotError(err)
+	}
+	return m.g.replay(before)
+}
+
+// Close implements sm.IOnDiskStateMachine.
+func (m *keyMachine) Close() error { return nil }
+
+func snapshotError(err error) error {
+	if errors.Is(err, store.ErrStopped) {
+		return sm.ErrSnapshotStopped
+	}
+	return fmt.Errorf("cluster: snapshot: %w", err)
+}
+
+// replayPage is how many events of a gap are read at a time.
+const replayPage = 1024
+
+// replay publishes the events between a frontier and the store's.
+func (g *group) replay(from uint64) error {
+	to := g.st.Frontier()
+	for next := from + 1; next <= to; {
+		page, err := g.st.Events(next, to, replayPage)
+		var gone *store.Error
+		if errors.As(err, &gone) {
+			g.log.Warn().Uint64("from", from).Uint64("to", to).Msg("a snapshot skipped events that are no longer kept: watchers are ended")
+			g.reset(to)
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("cluster: replay events: %w", err)
+		}
+		if len(page) < replayPage {
+			g.publish(to, page)
+			return nil
+		}
+		next = page[len(page)-1].Index + 1
+		g.publish(next-1, page)
+	}
+	return nil
+}
