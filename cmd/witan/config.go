@@ -1,0 +1,144 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/witan-kv/witan/cluster"
+)
+
+// config is everything that can be set. The flag tags are the names users know
+// the fields by; the validate tags the rules for single fields (validate.go has
+// those across fields). Times are in milliseconds, as in etcd.
+type config struct {
+	Name          string `flag:"name" validate:"required,excludesall=0x2C="`
+	DataDir       string `flag:"data-dir"` // "" = NAME.etcd
+	SnapshotCount uint64 `flag:"snapshot-count" validate:"min=1"`
+	Heartbeat     uint   `flag:"heartbeat-interval" validate:"min=1"`
+	Election      uint   `flag:"election-timeout" validate:"min=1,max=50000"`
+
+	ListenPeer      stringList `flag:"listen-peer-urls"`
+	ListenClient    stringList `flag:"listen-client-urls"`
+	AdvertisePeer   stringList `flag:"initial-advertise-peer-urls"`
+	AdvertiseClient stringList `flag:"advertise-client-urls"`
+
+	InitialCluster stringList `flag:"initial-cluster"` // nil = this member alone
+	ClusterState   string     `flag:"initial-cluster-state" validate:"oneof=new existing"`
+	Token          string     `flag:"initial-cluster-token" validate:"required"`
+
+	Groups        int `flag:"groups" validate:"min=1,max=64"`
+	EventHistory  int `flag:"event-history" validate:"min=1"`
+	MaxValueBytes int `flag:"max-value-bytes" validate:"min=1,max=10485760"`
+
+	CORS     stringList `flag:"cors"`
+	LogLevel string     `flag:"log-level" validate:"oneof=debug info warn error dpanic panic fatal"`
+	Debug    bool       `flag:"debug"`
+	Version  bool       `flag:"version"`
+	Help     bool       `flag:"help"`
+
+	// Flags for what does not exist here; refusals says no to them.
+	ConfigFile, Discovery, DiscoverySRV, Proxy, Peers, PeersFile string
+
+	peers []cluster.Peer  // InitialCluster, parsed by validate
+	given map[string]bool // the flags set by argument or environment
+}
+
+// defaultConfig returns etcd's defaults: those of 3.4, which listens on one
+// port for clients and one for peers where 2.3 had two each. Snapshots are
+// taken as often as 2.3 takes them: they are cheap here, and what lies between
+// two of them is what a restart has to read again.
+func defaultConfig() config {
+	return config{
+		Name:            "default",
+		SnapshotCount:   10_000,
+		Heartbeat:       100,
+		Election:        1000,
+		ListenPeer:      stringList{"http://localhost:2380"},
+		ListenClient:    stringList{"http://localhost:2379"},
+		AdvertisePeer:   stringList{"http://localhost:2380"},
+		AdvertiseClient: stringList{"http://localhost:2379"},
+		ClusterState:    "new",
+		Token:           "etcd-cluster",
+		Groups:          1,
+		EventHistory:    100_000,
+		MaxValueBytes:   1 << 20,
+		CORS:            stringList{"*"},
+		LogLevel:        "info",
+		Proxy:           "off",
+	}
+}
+
+// usageError is a command line that cannot be understood: the usage line is
+// shown and the status is 2.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+// parseConfig reads the settings: a flag wins over a WITAN_* variable, that
+// over an ETCD_* variable, that over the default. The notes are for the log:
+// what was given but does nothing. Only the form is checked here, see validate.
+func parseConfig(args, env []string) (c config, notes []string, err error) {
+	c = defaultConfig()
+	t := newFlagTable(&c)
+	if err := t.set.Parse(args); errors.Is(err, flag.ErrHelp) {
+		c.Help = true
+		return c, nil, nil
+	} else if err != nil {
+		return c, nil, &usageError{err}
+	}
+	if t.set.NArg() > 0 {
+		return c, nil, fmt.Errorf("%q is not a flag; settings are written --name=value or --name value (--help lists them)", t.set.Arg(0))
+	}
+	if c.Help || c.Version {
+		return c, nil, nil
+	}
+	unknown, err := t.applyEnvironment(env)
+	if err != nil {
+		return c, nil, err
+	}
+	c.given = t.given()
+	c.derive()
+	return c, slices.Concat(t.notes(c.given), unknown), nil
+}
+
+// derive fills in the settings that follow from others.
+func (c *config) derive() {
+	if c.DataDir == "" {
+		c.DataDir = c.Name + ".etcd"
+	}
+	if c.InitialCluster == nil {
+		// etcd does this for a name other than "default"; there is no reason to
+		// refuse the default name with other peer URLs.
+		for _, u := range c.AdvertisePeer {
+			c.InitialCluster = append(c.InitialCluster, c.Name+"="+u)
+		}
+	}
+	if c.Debug {
+		c.LogLevel = "debug"
+	}
+}
+
+func (c *config) heartbeat() time.Duration { return time.Duration(c.Heartbeat) * time.Millisecond }
+func (c *config) election() time.Duration  { return time.Duration(c.Election) * time.Millisecond }
+
+// stringList is a flag with values separated by commas. Giving it again
+// replaces it, as with any other flag.
+type stringList []string
+
+func (l *stringList) String() string { return strings.Join(*l, ",") }
+
+// Set implements flag.Value.
+func (l *stringList) Set(s string) error {
+	*l = nil
+	for item := range strings.SplitSeq(s, ",") {
+		if item = strings.TrimSpace(item); item != "" {
+			*l = append(*l, item)
+		}
+	}
+	return nil
+}

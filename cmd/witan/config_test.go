@@ -1,0 +1,289 @@
+package main
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/witan-kv/witan/cluster"
+)
+
+// parse reads a command line that must be well formed.
+func parse(t *testing.T, args, env []string) (config, []string) {
+	t.Helper()
+	c, notes, err := parseConfig(args, env)
+	if err != nil {
+		t.Fatalf("parseConfig(%q, %q): %v", args, env, err)
+	}
+	return c, notes
+}
+
+func TestDefaultsAreValid(t *testing.T) {
+	t.Chdir(t.TempDir())
+	c, notes := parse(t, nil, nil)
+	if err := c.validate(); err != nil {
+		t.Errorf("validate: %v", err)
+	}
+	if err := c.validateStart(); err != nil {
+		t.Errorf("validateStart: %v", err)
+	}
+	if len(notes) > 0 {
+		t.Errorf("notes: %q", notes)
+	}
+	if want := "default.etcd"; c.DataDir != want {
+		t.Errorf("data directory %q, want %q", c.DataDir, want)
+	}
+	want := []cluster.Peer{{Name: "default", URLs: []string{"http://localhost:2380"}}}
+	if diff := cmp.Diff(want, c.peers); diff != "" {
+		t.Errorf("initial cluster (-want +got):\n%s", diff)
+	}
+}
+
+func TestPrecedence(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		args []string
+		env  []string
+		want string
+	}{
+		{"default", nil, nil, "default"},
+		{"etcd variable", nil, []string{"ETCD_NAME=etcd"}, "etcd"},
+		{"own variable wins", nil, []string{"ETCD_NAME=etcd", "WITAN_NAME=own"}, "own"},
+		{"whatever the order", nil, []string{"WITAN_NAME=own", "ETCD_NAME=etcd"}, "own"},
+		{"flag wins", []string{"--name", "flag"}, []string{"ETCD_NAME=etcd", "WITAN_NAME=own"}, "flag"},
+		{"flag wins though it says the default", []string{"--name=default"}, []string{"ETCD_NAME=etcd"}, "default"},
+		{"one dash", []string{"-name", "flag"}, nil, "flag"},
+		{"the last one wins", []string{"-name=a", "--name", "b"}, nil, "b"},
+		{"empty variable is unset", nil, []string{"ETCD_NAME=etcd", "WITAN_NAME="}, "etcd"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if c, _ := parse(t, tt.args, tt.env); c.Name != tt.want {
+				t.Errorf("name = %q, want %q", c.Name, tt.want)
+			}
+		})
+	}
+}
+
+func TestListFlagReplacesItself(t *testing.T) {
+	c, _ := parse(t, []string{
+		"--listen-peer-urls=http://a:1", "--listen-peer-urls", " http://b:2, http://c:3,",
+	}, []string{"ETCD_LISTEN_PEER_URLS=http://d:4"})
+	if diff := cmp.Diff(stringList{"http://b:2", "http://c:3"}, c.ListenPeer); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestDerivedSettings(t *testing.T) {
+	c, _ := parse(t, []string{"--debug"}, []string{
+		"ETCD_NAME=infra1", "ETCD_INITIAL_ADVERTISE_PEER_URLS=http://10.0.0.1:2380,http://10.0.0.1:7001",
+	})
+	if err := c.validate(); err != nil {
+		t.Fatal(err)
+	}
+	want := []cluster.Peer{{Name: "infra1", URLs: []string{"http://10.0.0.1:2380", "http://10.0.0.1:7001"}}}
+	if diff := cmp.Diff(want, c.peers); diff != "" {
+		t.Errorf("initial cluster (-want +got):\n%s", diff)
+	}
+	if c.DataDir != "infra1.etcd" || c.LogLevel != "debug" {
+		t.Errorf("data directory %q, level %q", c.DataDir, c.LogLevel)
+	}
+}
+
+func TestOwnFlagsHaveNoEtcdVariable(t *testing.T) {
+	c, notes := parse(t, nil, []string{"ETCD_GROUPS=9", "WITAN_GROUPS=4", "WITAN_EVENT_HISTORY=7", "WITAN_MAX_VALUE_BYTES=8"})
+	if c.Groups != 4 || c.EventHistory != 7 || c.MaxValueBytes != 8 {
+		t.Errorf("groups %d, history %d, value bytes %d", c.Groups, c.EventHistory, c.MaxValueBytes)
+	}
+	if diff := cmp.Diff([]string{"environment variable ETCD_GROUPS is not known and has no effect"}, notes); diff != "" {
+		t.Errorf("notes (-want +got):\n%s", diff)
+	}
+}
+
+func TestUnknownVariablesAreNoted(t *testing.T) {
+	_, notes := parse(t, nil, []string{"ETCD_PORT=2379", "ETCDCTL_API=2", "WITAN_NMAE=x", "HOME=/", "ETCD_EMPTY="})
+	want := []string{
+		"environment variable ETCD_PORT is not known and has no effect",
+		"environment variable WITAN_NMAE is not known and has no effect",
+	}
+	if diff := cmp.Diff(want, notes); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestIgnoredFlags sets every flag without a feature, as a flag and as a
+// variable, and expects one line about it.
+func TestIgnoredFlags(t *testing.T) {
+	value := map[kind]string{text: "x", number: "1", boolean: "true", anything: "x"}
+	for _, f := range ignoredFlags() {
+		variable := "ETCD_" + strings.ToUpper(strings.ReplaceAll(f.name, "-", "_")) + "=" + value[f.kind]
+		for _, in := range [][2][]string{
+			{{"--" + f.name + "=" + value[f.kind]}, nil},
+			{{"-" + f.name + "=" + value[f.kind]}, nil},
+			{nil, {variable}},
+		} {
+			c, notes := parse(t, in[0], in[1])
+			if err := c.validate(); err != nil {
+				t.Errorf("%q: %v", in, err)
+			}
+			if len(notes) != 1 || !strings.HasPrefix(notes[0], "flag --"+f.name+" is accepted but has no effect") {
+				t.Errorf("%q: notes %q", in, notes)
+			}
+		}
+	}
+}
+
+func TestBooleansNeedNoValue(t *testing.T) {
+	_, notes := parse(t, []string{"--strict-reconfig-check", "--enable-v2", "-vv", "--name", "a"}, nil)
+	if len(notes) != 2 { // --enable-v2 has nothing to say
+		t.Errorf("notes %q", notes)
+	}
+}
+
+// TestEveryEtcdFlagIsKnown compares with the flags that etcd 3.4.23 prints in
+// its help and with those of 2.3 (contract §5.2).
+func TestEveryEtcdFlagIsKnown(t *testing.T) {
+	names, err := os.ReadFile("testdata/etcd-flags.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := defaultConfig()
+	table := newFlagTable(&c)
+	for name := range strings.FieldsSeq(string(names)) {
+		if table.set.Lookup(name) == nil {
+			t.Errorf("--%s is not known", name)
+		}
+	}
+}
+
+func TestFaults(t *testing.T) {
+	const alone = "a=http://h:1"
+	for _, tt := range []struct {
+		name string
+		args string
+		want []string
+	}{
+		{"name", "--name= --data-dir d --initial-cluster " + alone, []string{
+			`--name: "" is empty; give it a value`,
+			`couldn't find local name "" in the initial cluster configuration; add =http://localhost:2380 to --initial-cluster or change --name`,
+		}},
+		{"timing", "--heartbeat-interval 300", []string{
+			"--election-timeout (1000 ms) must be at least five times --heartbeat-interval (300 ms)",
+		}},
+		{"slow election", "--election-timeout 50001", []string{"--election-timeout: 50001 is too large; the most is 50000"}},
+		{"no heartbeat", "--heartbeat-interval 0", []string{"--heartbeat-interval: 0 is too small; the least is 1"}},
+		{"snapshots", "--snapshot-count 0", []string{"--snapshot-count: 0 is too small; the least is 1"}},
+		{"no groups", "--groups 0", []string{"--groups: 0 is too small; the least is 1"}},
+		{"many groups", "--groups 65", []string{"--groups: 65 is too large; the most is 64"}},
+		{"history", "--event-history 0", []string{"--event-history: 0 is too small; the least is 1"}},
+		{"value", "--max-value-bytes 10485761", []string{"--max-value-bytes: 10485761 is too large; the most is 10485760"}},
+		{"token", "--initial-cluster-token=", []string{`--initial-cluster-token: "" is empty; give it a value`}},
+		{"advertise", "--listen-client-urls http://127.0.0.1:1", []string{
+			"--advertise-client-urls is required when --listen-client-urls is set: clients must be told how to reach this member",
+		}},
+		{"no URL", "--listen-peer-urls=,", []string{"--listen-peer-urls: no URL given; write http://HOST:PORT"}},
+		{"https", "--listen-peer-urls https://h:1", []string{
+			"--listen-peer-urls: https://h:1: https needs certificates, which witan cannot use yet; write http://",
+		}},
+		{"unix", "--listen-peer-urls unix://h:1", []string{"--listen-peer-urls: unix://h:1: only http is served; write http://HOST:PORT"}},
+		{"no scheme", "--listen-peer-urls 127.0.0.1:1", []string{`--listen-peer-urls: "127.0.0.1:1" is not a URL; write http://HOST:PORT`}},
+		{"path", "--listen-peer-urls http://h:1/", []string{"--listen-peer-urls: http://h:1/: there must be nothing but http://HOST:PORT"}},
+		{"no port", "--listen-peer-urls http://h", []string{"--listen-peer-urls: http://h: the port is missing; write http://HOST:PORT"}},
+		{"bad port", "--listen-peer-urls http://h:70000", []string{
+			"--listen-peer-urls: http://h:70000: 70000 is not a port; ports go from 1 to 65535",
+		}},
+		{"no host to go to", "--advertise-client-urls http://:1", []string{
+			"--advertise-client-urls: http://:1: others need to know the host; write http://HOST:PORT",
+		}},
+		{"same URL twice", "--listen-peer-urls http://h:1,http://h:1", []string{"--listen-peer-urls: http://h:1 is there twice; remove one"}},
+		{"malformed cluster", "--initial-cluster http://h:1", []string{
+			`--initial-cluster: "http://h:1" does not name a member; write NAME=http://HOST:PORT`,
+		}},
+		{"not in the cluster", "--name b --initial-cluster " + alone, []string{
+			`couldn't find local name "b" in the initial cluster configuration; add b=http://localhost:2380 to --initial-cluster or change --name`,
+		}},
+		{"own URL differs", "--name a --initial-cluster " + alone + " --initial-advertise-peer-urls http://g:1", []string{
+			"--initial-cluster must include a=http://g:1 given --initial-advertise-peer-urls=http://g:1",
+		}},
+		{"duplicate in cluster", "--name a --initial-cluster a=http://h:1,b=http://h:1 --initial-advertise-peer-urls http://h:1", []string{
+			"--initial-cluster: duplicate URL http://h:1; every member needs its own",
+		}},
+		{"URL in cluster", "--name a --initial-cluster a=http://h:1,b=https://h:2 --initial-advertise-peer-urls http://h:1", []string{
+			"--initial-cluster: https://h:2: https needs certificates, which witan cannot use yet; write http://",
+		}},
+		{"existing", "--initial-cluster-state existing", []string{
+			"--initial-cluster-state=existing: default.etcd holds no member, and joining a running cluster is not supported yet; " +
+				"to make a new cluster say --initial-cluster-state=new",
+		}},
+		{"discovery", "--discovery http://d:1/x", []string{
+			"--discovery and --discovery-srv are not supported yet; list the members in --initial-cluster",
+		}},
+		{"two ways to start", "--discovery http://d:1/x --initial-cluster default=http://localhost:2380", []string{
+			"--initial-cluster, --discovery and --discovery-srv exclude each other; set one of them",
+			"--discovery and --discovery-srv are not supported yet; list the members in --initial-cluster",
+		}},
+		{"proxy", "--proxy readonly", []string{"--proxy=readonly: there is no proxy mode; point the clients at the members"}},
+		{"file", "--config-file f", []string{"--config-file: configuration files are not supported yet; use flags or ETCD_* variables"}},
+		{"peers", "--peers p --peers-file f", []string{
+			"--peers is no longer supported; use --initial-cluster",
+			"--peers-file is no longer supported; use --initial-cluster",
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Chdir(t.TempDir())
+			c, _ := parse(t, strings.Fields(tt.args), nil)
+			var got []string
+			for _, err := range []error{c.validate(), c.validateStart()} {
+				if err != nil {
+					got = append(got, strings.Split(err.Error(), "\n")...)
+				}
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestStartWithData says that flags for a first start are not looked at when
+// the member has data.
+func TestStartWithData(t *testing.T) {
+	t.Chdir(t.TempDir())
+	touch(t, "default.etcd/identity.json")
+	for _, args := range []string{
+		"--initial-cluster-state existing",
+		"--initial-cluster other=http://h:1",
+		"--discovery http://d:1/x",
+	} {
+		c, _ := parse(t, strings.Fields(args), nil)
+		if err := c.validate(); err != nil {
+			t.Errorf("%s: %v", args, err)
+		}
+		if err := c.validateStart(); err != nil {
+			t.Errorf("%s: %v", args, err)
+		}
+	}
+}
+
+func TestStartBesideEtcdData(t *testing.T) {
+	t.Chdir(t.TempDir())
+	touch(t, "default.etcd/member/wal/0.wal")
+	c, _ := parse(t, nil, nil)
+	want := "--data-dir: default.etcd/member/wal is data of etcd, which witan cannot read; choose another directory"
+	if err := c.validateStart(); err == nil || err.Error() != want {
+		t.Errorf("validateStart: %v, want %s", err, want)
+	}
+}
+
+func TestOwnURLMayBeSpeltDifferently(t *testing.T) {
+	if !sameURLs([]string{"http://127.0.0.1:1", "http://h:2"}, []string{"http://h:2", "http://127.0.0.1:1"}) {
+		t.Error("the order counts")
+	}
+	if !sameURLs([]string{"http://127.0.0.1:2380"}, []string{"http://localhost:2380"}) {
+		t.Error("localhost is not 127.0.0.1")
+	}
+	if sameURLs([]string{"http://127.0.0.1:2380"}, []string{"http://127.0.0.1:2381"}) {
+		t.Error("ports do not count")
+	}
+}

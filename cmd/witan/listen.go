@@ -1,0 +1,81 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+)
+
+// listen opens one listener for each URL. It closes those it has opened when a
+// later one fails.
+func listen(ctx context.Context, flag string, urls []string) (listeners []net.Listener, err error) {
+	defer func() {
+		if err != nil {
+			for _, l := range listeners {
+				_ = l.Close()
+			}
+			listeners = nil
+		}
+	}()
+	lc := net.ListenConfig{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 30 * time.Second}}
+	for _, u := range urls {
+		l, err := lc.Listen(ctx, "tcp", address(u))
+		if err != nil {
+			return listeners, fmt.Errorf("--%s: %s: %w", flag, u, err)
+		}
+		listeners = append(listeners, l)
+	}
+	return listeners, nil
+}
+
+// slots bounds how many connections are open at once over several listeners.
+// Whoever comes when all are taken waits in the kernel's queue: running out of
+// file descriptors would hit raft and the store as well.
+type slots chan struct{}
+
+// limit returns l with its connections counted against the slots.
+func (s slots) limit(l net.Listener) net.Listener {
+	return &limitedListener{Listener: l, slots: s, done: make(chan struct{})}
+}
+
+type limitedListener struct {
+	net.Listener
+	slots  slots
+	done   chan struct{} // closed by Close
+	closed sync.Once
+}
+
+// Accept waits for a free slot, then for a connection.
+func (l *limitedListener) Accept() (net.Conn, error) {
+	select {
+	case l.slots <- struct{}{}:
+	case <-l.done:
+		return nil, net.ErrClosed
+	}
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		<-l.slots
+		return nil, err
+	}
+	return &limitedConn{Conn: conn, release: sync.OnceFunc(func() { <-l.slots })}, nil
+}
+
+// Close also ends an Accept that waits for a slot.
+func (l *limitedListener) Close() error {
+	l.closed.Do(func() { close(l.done) })
+	return l.Listener.Close()
+}
+
+type limitedConn struct {
+	net.Conn
+	release func()
+}
+
+// Close gives the slot back, once.
+func (c *limitedConn) Close() error {
+	err := c.Conn.Close()
+	c.release()
+	return err
+}

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"errors"
+	"net"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func TestListenSaysWhichAddressIsTaken(t *testing.T) {
+	taken, err := listen(t.Context(), "listen-client-urls", []string{"http://127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = taken[0].Close() }()
+	busy := "http://" + taken[0].Addr().String()
+
+	free := freeURL(t)
+	_, err = listen(t.Context(), "listen-client-urls", []string{free, busy})
+	if !errors.Is(err, syscall.EADDRINUSE) || !strings.HasPrefix(err.Error(), "--listen-client-urls: "+busy+": ") {
+		t.Fatalf("got %v", err)
+	}
+	again, err := listen(t.Context(), "listen-client-urls", []string{free})
+	if err != nil {
+		t.Fatalf("the first address was not given back: %v", err)
+	}
+	_ = again[0].Close()
+}
+
+// TestSlotsAreShared has two listeners with one slot between them.
+func TestSlotsAreShared(t *testing.T) {
+	limit := make(slots, 1)
+	first, second := limitedLoopback(t, limit), limitedLoopback(t, limit)
+
+	dial(t, first)
+	held := accepted(t, first)
+	dial(t, second)
+	arrived := make(chan net.Conn, 1)
+	go func() {
+		if conn, err := second.Accept(); err == nil {
+			arrived <- conn
+		}
+	}()
+	select {
+	case <-arrived:
+		t.Fatal("a second connection was accepted with one slot")
+	case <-time.After(50 * time.Millisecond): // nothing to wait for: it must not happen
+	}
+	_ = held.Close()
+	_ = held.Close() // gives back one slot, not two
+	select {
+	case conn := <-arrived:
+		if len(limit) != 1 {
+			t.Errorf("%d slots taken, want 1", len(limit))
+		}
+		_ = conn.Close()
+	case <-time.After(10 * time.Second):
+		t.Fatal("the slot was not given back")
+	}
+}
+
+func TestCloseEndsAnAcceptWithoutASlot(t *testing.T) {
+	l := limitedLoopback(t, make(slots)) // never a slot
+	ended := make(chan error, 1)
+	go func() {
+		_, err := l.Accept()
+		ended <- err
+	}()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-ended:
+		if !errors.Is(err, net.ErrClosed) {
+			t.Errorf("got %v", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("Accept still waits")
+	}
+}
+
+func limitedLoopback(t *testing.T, limit slots) net.Listener {
+	t.Helper()
+	ls, err := listen(t.Context(), "listen-client-urls", []string{"http://127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := limit.limit(ls[0])
+	t.Cleanup(func() { _ = l.Close() })
+	return l
+}
+
+func dial(t *testing.T, l net.Listener) {
+	t.Helper()
+	conn, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+}
+
+func accepted(t *testing.T, l net.Listener) net.Conn {
+	t.Helper()
+	conn, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+// freeURL returns a URL nobody listens on at the moment.
+func freeURL(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	return "http://" + l.Addr().String()
+}

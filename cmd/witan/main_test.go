@@ -1,0 +1,18 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// TestMain lets this test binary stand in for the command: anything that runs
+// "witan" in these tests runs main, coverage and race detector included.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"witan": main})
+}
+
+// TestScripts runs the command line as a user would (testdata/script).
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{Dir: "testdata/script", RequireExplicitExec: true})
+}

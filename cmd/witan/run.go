@@ -1,0 +1,91 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/rs/zerolog"
+)
+
+// Exit statuses, as etcd has them (contract §5.1).
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// run is the whole command: it starts a member with the given arguments and
+// environment, serves until ctx ends or something breaks, stops in order and
+// returns the exit status. Nothing in it belongs to the process, so tests call
+// it too.
+func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int {
+	c, notes, err := parseConfig(args, env)
+	if err != nil {
+		return complain(stderr, err)
+	}
+	switch {
+	case c.Help:
+		writeHelp(stdout)
+		return exitOK
+	case c.Version:
+		writeVersion(stdout)
+		return exitOK
+	}
+	if err := errors.Join(c.validate(), c.validateStart(), checkHost()); err != nil {
+		return complain(stderr, err)
+	}
+	log := newLogger(stderr, c.LogLevel)
+	for _, note := range notes {
+		log.Warn().Msg(note)
+	}
+	if err := serve(ctx, c, log); err != nil {
+		log.Error().Err(err).Msg("witan stops")
+		return exitFailed
+	}
+	log.Info().Msg("witan has stopped")
+	return exitOK
+}
+
+// serve runs a member until ctx ends, which is no error.
+func serve(ctx context.Context, c config, log zerolog.Logger) error {
+	p, err := open(ctx, c, log)
+	if err != nil {
+		if ctx.Err() != nil {
+			log.Info().AnErr("reason", context.Cause(ctx)).Msg("stopped before the member had started")
+			return nil
+		}
+		return err
+	}
+	p.announce()
+	err = p.wait(ctx)
+	return errors.Join(err, p.close())
+}
+
+// complain prints what is wrong, one fault a line, and returns the status to
+// exit with.
+func complain(stderr io.Writer, err error) int {
+	var usage *usageError
+	if errors.As(err, &usage) {
+		fmt.Fprintf(stderr, "witan: %v\n%s\n", err, usageLine)
+		return exitUsage
+	}
+	for _, fault := range faults(err) {
+		fmt.Fprintf(stderr, "witan: %v\n", fault)
+	}
+	return exitFailed
+}
+
+// faults takes apart what errors.Join put together.
+func faults(err error) []error {
+	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // the joined error itself is wanted, not one inside it
+	if !ok {
+		return []error{err}
+	}
+	var all []error
+	for _, e := range joined.Unwrap() {
+		all = append(all, faults(e)...)
+	}
+	return all
+}

@@ -1,0 +1,194 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+
+	"github.com/go-playground/validator/v10"
+)
+
+// validate reports every fault of the settings that shows without looking at
+// the machine, joined by errors.Join. It parses the initial cluster on the way.
+func (c *config) validate() error {
+	errs := c.invalidFields()
+	if c.Heartbeat*5 > c.Election {
+		errs = append(errs, fmt.Errorf("--election-timeout (%d ms) must be at least five times --heartbeat-interval (%d ms)",
+			c.Election, c.Heartbeat))
+	}
+	if c.given["listen-client-urls"] && !c.given["advertise-client-urls"] {
+		errs = append(errs, errors.New("--advertise-client-urls is required when --listen-client-urls is set: "+
+			"clients must be told how to reach this member"))
+	}
+	errs = append(errs, checkURLs("listen-peer-urls", c.ListenPeer, toListen)...)
+	errs = append(errs, checkURLs("listen-client-urls", c.ListenClient, toListen)...)
+	errs = append(errs, checkURLs("initial-advertise-peer-urls", c.AdvertisePeer, toAdvertise)...)
+	errs = append(errs, checkURLs("advertise-client-urls", c.AdvertiseClient, toAdvertise)...)
+	errs = append(errs, c.refusals()...)
+	if c.given["initial-cluster"] && (c.Discovery != "" || c.DiscoverySRV != "") || c.Discovery != "" && c.DiscoverySRV != "" {
+		errs = append(errs, errors.New("--initial-cluster, --discovery and --discovery-srv exclude each other; set one of them"))
+	}
+	peers, err := parseCluster(c.InitialCluster)
+	if err != nil {
+		errs = append(errs, fmt.Errorf("--initial-cluster: %w", err))
+	}
+	c.peers = peers
+	return errors.Join(errs...)
+}
+
+// invalidFields applies the validate tags of config.
+func (c *config) invalidFields() []error {
+	v := validator.New(validator.WithRequiredStructEnabled())
+	v.RegisterTagNameFunc(func(f reflect.StructField) string { return f.Tag.Get("flag") })
+	var invalid validator.ValidationErrors
+	if !errors.As(v.Struct(c), &invalid) {
+		return nil
+	}
+	errs := make([]error, len(invalid))
+	for i, f := range invalid {
+		errs[i] = fmt.Errorf("--%s: %v %s", f.Field(), quoted(f.Value()), ruleText(f))
+	}
+	return errs
+}
+
+// ruleText says in words what a validate tag asks for.
+func ruleText(f validator.FieldError) string {
+	switch f.Tag() {
+	case "required":
+		return "is empty; give it a value"
+	case "min":
+		return "is too small; the least is " + f.Param()
+	case "max":
+		return "is too large; the most is " + f.Param()
+	case "oneof":
+		return "is not one of: " + strings.ReplaceAll(f.Param(), " ", ", ")
+	case "excludesall":
+		return "must not contain a comma or an equals sign"
+	}
+	return "does not satisfy the rule " + f.Tag()
+}
+
+func quoted(value any) any {
+	if s, ok := value.(string); ok {
+		return fmt.Sprintf("%q", s)
+	}
+	return value
+}
+
+func checkURLs(name string, urls []string, what use) []error {
+	if len(urls) == 0 {
+		return []error{fmt.Errorf("--%s: no URL given; write http://HOST:PORT", name)}
+	}
+	var errs []error
+	for _, u := range urls {
+		if err := checkURL(u, what); err != nil {
+			errs = append(errs, fmt.Errorf("--%s: %w", name, err))
+		}
+	}
+	if u := repeated(urls); u != "" {
+		errs = append(errs, fmt.Errorf("--%s: %s is there twice; remove one", name, u))
+	}
+	return errs
+}
+
+// refusals says no to flags that nothing sensible can be done with.
+func (c *config) refusals() []error {
+	var errs []error
+	if c.ConfigFile != "" {
+		errs = append(errs, errors.New("--config-file: configuration files are not supported yet; use flags or ETCD_* variables"))
+	}
+	if c.Proxy != "off" {
+		errs = append(errs, fmt.Errorf("--proxy=%s: there is no proxy mode; point the clients at the members", c.Proxy))
+	}
+	if c.Peers != "" {
+		errs = append(errs, errors.New("--peers is no longer supported; use --initial-cluster"))
+	}
+	if c.PeersFile != "" {
+		errs = append(errs, errors.New("--peers-file is no longer supported; use --initial-cluster"))
+	}
+	return errs
+}
+
+// validateStart reports faults that depend on what is in the data directory. A
+// member that has data starts from it whatever the flags for a first start say
+// (contract §5.3).
+func (c *config) validateStart() error {
+	if c.hasData() {
+		return nil
+	}
+	var errs []error
+	if alien := c.alienData(); alien != "" {
+		errs = append(errs, fmt.Errorf("--data-dir: %s is data of etcd, which witan cannot read; choose another directory", alien))
+	}
+	if c.Discovery != "" || c.DiscoverySRV != "" {
+		errs = append(errs, errors.New("--discovery and --discovery-srv are not supported yet; list the members in --initial-cluster"))
+	}
+	if c.ClusterState == "existing" {
+		errs = append(errs, fmt.Errorf("--initial-cluster-state=existing: %s holds no member, and joining a running cluster is not supported yet; "+
+			"to make a new cluster say --initial-cluster-state=new", c.DataDir))
+		return errors.Join(errs...)
+	}
+	return errors.Join(append(errs, c.clusterFaults()...)...)
+}
+
+// clusterFaults reports what is wrong with the list of first members.
+func (c *config) clusterFaults() []error {
+	var errs []error
+	var all []string
+	var own []string
+	for _, p := range c.peers {
+		for _, u := range p.URLs {
+			if err := checkURL(u, toAdvertise); err != nil {
+				errs = append(errs, fmt.Errorf("--initial-cluster: %w", err))
+			}
+		}
+		if p.Name == c.Name {
+			own = p.URLs
+		}
+		all = append(all, p.URLs...)
+	}
+	if u := repeated(all); u != "" {
+		errs = append(errs, fmt.Errorf("--initial-cluster: duplicate URL %s; every member needs its own", u))
+	}
+	switch {
+	case len(errs) > 0 || len(c.peers) == 0:
+	case own == nil:
+		errs = append(errs, fmt.Errorf("couldn't find local name %q in the initial cluster configuration; "+
+			"add %s to --initial-cluster or change --name", c.Name, c.ownEntries()))
+	case !sameURLs(own, c.AdvertisePeer):
+		errs = append(errs, fmt.Errorf("--initial-cluster must include %s given --initial-advertise-peer-urls=%s",
+			c.ownEntries(), c.AdvertisePeer.String()))
+	}
+	return errs
+}
+
+// ownEntries is what the initial cluster should say about this member.
+func (c *config) ownEntries() string {
+	entries := make([]string, len(c.AdvertisePeer))
+	for i, u := range c.AdvertisePeer {
+		entries[i] = c.Name + "=" + u
+	}
+	return strings.Join(entries, ",")
+}
+
+// hasData reports whether the data directory belongs to a member of ours.
+func (c *config) hasData() bool {
+	_, err := os.Stat(filepath.Join(c.DataDir, "identity.json"))
+	return err == nil
+}
+
+// alienData returns the path of etcd's own data in the data directory, "" if
+// there is none. Starting beside it would look like an upgrade that lost
+// everything.
+func (c *config) alienData() string {
+	for _, name := range []string{"member/wal", "member/snap", "proxy"} {
+		path := filepath.Join(c.DataDir, name)
+		if _, err := os.Stat(path); err == nil {
+			return path
+		}
+	}
+	return ""
+}
