@@ -1,0 +1,280 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// player runs the steps of one source, a script or a seed, on one pair of
+// servers and reports what differs. After a difference it wipes both servers,
+// so that one difference is not reported again and again in what follows.
+type player struct {
+	pair       *pair
+	source     string
+	deviations []deviation
+	report     *report
+
+	watchers map[string]*watcher
+	played   []step // since the servers were last empty
+	position int    // of the current step, from 1
+}
+
+var errLost = errors.New("a server does not answer any more")
+
+// play runs one step. An error means that there is no going on.
+func (pl *player) play(s step) error {
+	pl.position++
+	pl.played = append(pl.played, s)
+	switch s.verb {
+	case "":
+		return pl.request(s)
+	case "watch":
+		return pl.watch(s)
+	case "events":
+		return pl.events(s)
+	case "close":
+		for _, name := range s.names {
+			pl.closeWatch(name)
+		}
+		return nil
+	case "fill":
+		return pl.fill(s)
+	case "wipe":
+		return pl.wipe()
+	}
+	return fmt.Errorf("%w: %s", errSyntax, s)
+}
+
+func (pl *player) request(s step) error {
+	x := &exchange{step: s, reqs: pl.pair.expand(s.req)}
+	x.answers = pl.pair.both(x.reqs)
+	pl.report.request()
+	return pl.judge(x, pl.pair.compare(x, true))
+}
+
+// judge reports what is left of the differences when the deviations are taken
+// out, and learns from the answers if nothing is.
+func (pl *player) judge(x *exchange, c *comparer) error {
+	c, skip := pl.amend(x, c)
+	if skip {
+		return nil
+	}
+	diffs := pl.excuse(x, c)
+	if len(diffs) > 0 {
+		pl.report.add(finding{
+			source: pl.source, position: pl.position, differences: diffs,
+			exchange: x, played: slices.Clone(pl.played),
+		})
+		return pl.wipe()
+	}
+	if x.answers[left].err != nil {
+		return fmt.Errorf("%w: %s: %w", errLost, x.step, x.answers[left].err)
+	}
+	return pl.learn(x)
+}
+
+// amend lets the deviations put the two servers back on one road.
+func (pl *player) amend(x *exchange, c *comparer) (_ *comparer, skip bool) {
+	if len(c.diffs) == 0 || x.answers[left].err != nil || x.answers[right].err != nil {
+		return c, false
+	}
+	for _, d := range pl.deviations {
+		if d.amend == nil {
+			continue
+		}
+		a, ok := d.amend(x)
+		if !ok {
+			continue
+		}
+		pl.report.used(d.name)
+		if a.skip {
+			for i, reqs := range a.heal {
+				for _, r := range reqs {
+					pl.pair.sides[i].do(r)
+				}
+			}
+			return c, true
+		}
+		x.reqs[a.side] = a.req
+		x.answers[a.side] = pl.pair.sides[a.side].do(a.req)
+		c = pl.pair.compare(x, true)
+	}
+	return c, false
+}
+
+// excuse returns the differences that no deviation explains.
+func (pl *player) excuse(x *exchange, c *comparer) []difference {
+	for name := range c.used {
+		pl.report.used(name)
+	}
+	used := make(map[string]bool)
+	rest := slices.DeleteFunc(slices.Clone(c.diffs), func(diff difference) bool {
+		i := slices.IndexFunc(pl.deviations, func(d deviation) bool { return d.explains != nil && d.explains(x, diff) })
+		if i >= 0 {
+			used[pl.deviations[i].name] = true
+		}
+		return i >= 0
+	})
+	for name := range used {
+		pl.report.used(name)
+	}
+	return rest
+}
+
+// learn remembers the event that a write, or a wait for an expiry, was answered
+// with.
+func (pl *player) learn(x *exchange) error {
+	r := x.reqs[left]
+	if x.answers[left].status >= 300 || !strings.HasPrefix(r.path(), keysPrefix) ||
+		!isWrite(r.method) && r.parameter("wait") == "" {
+		return nil
+	}
+	answers := x.answers
+	if isTrue(r.parameter("noValueOnSuccess")) && isWrite(r.method) && r.method != http.MethodDelete {
+		recalled, err := pl.recall(x)
+		if recalled == nil || err != nil {
+			return err
+		}
+		answers = recalled.answers
+	}
+	for i, s := range pl.pair.sides {
+		t, err := parseTree(strings.TrimSuffix(string(answers[i].body), "\n"))
+		if err != nil || t.text("action") == "get" {
+			return nil
+		}
+		s.memory.learn(r.method, t)
+		if i == left {
+			silent := isTrue(r.parameter("refresh")) && t.text("action") != "create"
+			pl.pair.journal.add(t, silent)
+		}
+	}
+	return nil
+}
+
+// recall fetches the event of a write whose answer left it out, and compares
+// it. A silent write cannot be recalled.
+func (pl *player) recall(x *exchange) (*exchange, error) {
+	if isTrue(x.reqs[left].parameter("refresh")) {
+		return nil, nil
+	}
+	y := &exchange{step: x.step}
+	for i := range pl.pair.sides {
+		index := x.answers[i].header.Get("X-Etcd-Index")
+		y.reqs[i] = request{method: http.MethodGet, target: x.reqs[i].path() + "?wait=true&recursive=true&waitIndex=" + index}
+	}
+	y.answers = pl.pair.both(y.reqs)
+	if diffs := pl.excuse(y, pl.pair.compare(y, true)); len(diffs) > 0 {
+		pl.report.add(finding{
+			source: pl.source, position: pl.position, differences: diffs,
+			exchange: y, played: slices.Clone(pl.played),
+		})
+		return nil, pl.wipe()
+	}
+	return y, nil
+}
+
+func (pl *player) watch(s step) error {
+	w, x := pl.pair.openWatch(s)
+	pl.report.watch()
+	if w == nil {
+		return pl.judge(x, pl.pair.compare(x, true))
+	}
+	pl.watchers[s.names[0]] = w
+	return pl.judge(x, pl.pair.compare(x, false))
+}
+
+func (pl *player) events(s step) error {
+	var watchers []*watcher
+	for _, name := range s.names {
+		if w, ok := pl.watchers[name]; ok {
+			watchers = append(watchers, w)
+		}
+	}
+	pl.pair.settle(watchers)
+	failed := false
+	for _, w := range watchers {
+		c := pl.pair.compareWatch(w)
+		diffs := pl.excuse(&exchange{reqs: w.reqs}, c)
+		if len(diffs) == 0 || pl.excuseWatch(w) {
+			continue
+		}
+		failed = true
+		pl.report.add(finding{
+			source: pl.source, position: pl.position, differences: diffs,
+			watcher: w, played: slices.Clone(pl.played),
+		})
+	}
+	if failed {
+		return pl.wipe()
+	}
+	return nil
+}
+
+// excuseWatch reports whether witan sent what the journal says while etcd has
+// one of its known defects.
+func (pl *player) excuseWatch(w *watcher) bool {
+	l, _, _ := w.feeds[left].seen()
+	r, ended, _ := w.feeds[right].seen()
+	var expected []string
+	for _, event := range pl.pair.journal.seenBy(w.spec) {
+		expected = append(expected, event.String()+"\n")
+	}
+	eo := outlines(expected)
+	if !slices.Equal(eo, outlines(r)) || ended != (!w.spec.stream && len(r) > 0) {
+		return false
+	}
+	c := pl.pair.comparerFor(w.reqs)
+	if pl.pair.compareEvents(c, expected, r); len(c.diffs) > 0 {
+		return false
+	}
+	lo := outlines(l)
+	i := slices.IndexFunc(pl.deviations, func(d deviation) bool { return d.watch != nil && d.watch(w.spec, lo, eo) })
+	if i < 0 {
+		return false
+	}
+	pl.report.used(pl.deviations[i].name)
+	return true
+}
+
+func (pl *player) closeWatch(name string) {
+	if w, ok := pl.watchers[name]; ok {
+		w.close()
+		delete(pl.watchers, name)
+	}
+}
+
+// fill makes many writes to one key, comparing only the last one's answer.
+func (pl *player) fill(s step) error {
+	for range s.count - 1 {
+		x := &exchange{step: s, reqs: pl.pair.expand(s.req)}
+		x.answers = pl.pair.both(x.reqs)
+		for i, a := range x.answers {
+			if a.err != nil || a.status >= 300 {
+				return fmt.Errorf("%w: fill: %s: %s", errLost, pl.pair.sides[i].name, outcome(a))
+			}
+		}
+		pl.report.request()
+		if err := pl.learn(x); err != nil {
+			return err
+		}
+	}
+	return pl.request(step{req: s.req})
+}
+
+// wipe empties both servers and forgets all about them.
+func (pl *player) wipe() error {
+	for name := range pl.watchers {
+		pl.closeWatch(name)
+	}
+	pl.played = nil
+	return pl.pair.wipe()
+}
+
+// label names where a step stands.
+func label(source string, position int) string {
+	return source + " step " + strconv.Itoa(position)
+}
