@@ -48,6 +48,7 @@ type Node struct {
 	stop     context.CancelFunc // of the background work
 	wg       sync.WaitGroup
 	caught   atomic.Bool
+	readOnly atomic.Bool // the disk is nearly full
 	closing  sync.Once
 	closeErr error
 }
@@ -292,6 +293,7 @@ func (n *Node) startBackground() {
 		})
 	}
 	n.wg.Go(func() { n.runBalance(ctx) })
+	n.wg.Go(func() { n.runSpace(ctx) })
 	if n.order != nil {
 		n.wg.Go(func() { n.order.run(ctx) })
 	}

@@ -21,6 +21,9 @@ func (n *Node) Do(ctx context.Context, cmd store.Command, seen uint64) (Answer, 
 	if err := n.checkSeen(seen); err != nil {
 		return Answer{}, err
 	}
+	if n.readOnly.Load() {
+		return Answer{}, ErrReadOnly
+	}
 	g := n.routeCommand(&cmd)
 	cmd.Floor = max(n.seen.Load(), seen)
 	p, err := g.do(ctx, &cmd)
