@@ -102,10 +102,10 @@ func TestOwnFlagsHaveNoEtcdVariable(t *testing.T) {
 }
 
 func TestUnknownVariablesAreNoted(t *testing.T) {
-	_, notes := parse(t, nil, []string{"ETCD_PORT=2379", "ETCDCTL_API=2", "WITAN_NMAE=x", "HOME=/", "ETCD_EMPTY="})
+	_, notes := parse(t, nil, []string{"ETCD_PORT=2379", "ETCDCTL_API=2", "WITAN_SHARDS=x", "HOME=/", "ETCD_EMPTY="})
 	want := []string{
 		"environment variable ETCD_PORT is not known and has no effect",
-		"environment variable WITAN_NMAE is not known and has no effect",
+		"environment variable WITAN_SHARDS is not known and has no effect",
 	}
 	if diff := cmp.Diff(want, notes); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

@@ -1,5 +1,7 @@
 package main
 
+import "slices"
+
 // kind is what a flag without a feature takes as its value. A value of the
 // wrong kind is refused although nobody uses it: better now than on the day
 // the feature arrives.
@@ -28,8 +30,13 @@ const (
 	obsolete = "etcd 2.3 ignores it too"
 )
 
-// ignoredFlags lists them by the sections of etcd's own help (contract §5.2).
+// ignoredFlags lists them, by the sections of etcd's own help (contract §5.2).
 func ignoredFlags() []ignoredFlag {
+	return slices.Concat(ignoredMemberFlags(), ignoredClusterFlags(), ignoredSecurityFlags(), ignoredLoggingFlags(),
+		ignoredOtherFlags(), ignoredObsoleteFlags(), ignoredExperimentalFlags())
+}
+
+func ignoredMemberFlags() []ignoredFlag {
 	return []ignoredFlag{
 		{text, "wal-dir", "the log is kept inside --data-dir"},
 		{number, "max-snapshots", noDisk},
@@ -49,16 +56,24 @@ func ignoredFlags() []ignoredFlag {
 		{text, "listen-client-http-urls", "--listen-client-urls serves HTTP"},
 		{number, "raft-read-timeout", ""},
 		{number, "raft-write-timeout", ""},
+	}
+}
 
+func ignoredClusterFlags() []ignoredFlag {
+	return []ignoredFlag{
 		{text, "discovery-fallback", ""},
 		{text, "discovery-proxy", ""},
 		{text, "discovery-srv-name", ""},
-		{boolean, "strict-reconfig-check", "changes that would cost the quorum are always refused"},
+		{boolean, "strict-reconfig-check", "it is always on"},
 		{boolean, "pre-vote", "it is always on"},
 		{text, "auto-compaction-retention", "--event-history limits the history"},
 		{text, "auto-compaction-mode", "--event-history limits the history"},
 		{text, "v2-deprecation", "the v2 API is always on"},
+	}
+}
 
+func ignoredSecurityFlags() []ignoredFlag {
+	return []ignoredFlag{
 		{text, "cert-file", noTLS},
 		{text, "key-file", noTLS},
 		{text, "ca-file", noTLS},
@@ -85,11 +100,14 @@ func ignoredFlags() []ignoredFlag {
 		{text, "tls-min-version", noTLS},
 		{text, "tls-max-version", noTLS},
 		{text, "host-whitelist", "every Host header is accepted"},
-
 		{text, "auth-token", noV3},
 		{number, "auth-token-ttl", noV3},
 		{number, "bcrypt-cost", "there are no users yet"},
+	}
+}
 
+func ignoredLoggingFlags() []ignoredFlag {
+	return []ignoredFlag{
 		{boolean, "enable-pprof", ""},
 		{text, "metrics", ""},
 		{text, "listen-metrics-urls", ""},
@@ -99,16 +117,23 @@ func ignoredFlags() []ignoredFlag {
 		{text, "log-format", "the log is JSON, or plain text on a terminal"},
 		{boolean, "enable-log-rotation", "the log goes to standard error"},
 		{text, "log-rotation-config-json", "the log goes to standard error"},
+	}
+}
 
+func ignoredOtherFlags() []ignoredFlag {
+	return []ignoredFlag{
 		{number, "proxy-failure-wait", noProxy},
 		{number, "proxy-refresh-interval", noProxy},
 		{number, "proxy-dial-timeout", noProxy},
 		{number, "proxy-write-timeout", noProxy},
 		{number, "proxy-read-timeout", noProxy},
-
 		{boolean, "force-new-cluster", "recovering a cluster that lost its majority is not possible yet"},
 		{boolean, "unsafe-no-fsync", "every write is synced"},
+	}
+}
 
+func ignoredObsoleteFlags() []ignoredFlag {
+	return []ignoredFlag{
 		{text, "addr", "use --advertise-client-urls"},
 		{text, "bind-addr", "use --listen-client-urls"},
 		{text, "peer-addr", "use --initial-advertise-peer-urls"},
@@ -126,7 +151,11 @@ func ignoredFlags() []ignoredFlag {
 		{anything, "snapshot", obsolete},
 		{anything, "v", obsolete},
 		{anything, "vv", obsolete},
+	}
+}
 
+func ignoredExperimentalFlags() []ignoredFlag {
+	return []ignoredFlag{
 		{boolean, "experimental-v3demo", noV3},
 		{text, "experimental-gRPC-addr", noV3},
 		{text, "experimental-auto-compaction-retention", noV3},

@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// listen opens one listener for each URL. It closes those it has opened when a
+// listen opens a listener for each client URL. It closes those it has opened when a
 // later one fails.
-func listen(ctx context.Context, flag string, urls []string) (listeners []net.Listener, err error) {
+func listen(ctx context.Context, urls []string) (listeners []net.Listener, err error) {
 	defer func() {
 		if err != nil {
 			for _, l := range listeners {
@@ -23,7 +23,7 @@ func listen(ctx context.Context, flag string, urls []string) (listeners []net.Li
 	for _, u := range urls {
 		l, err := lc.Listen(ctx, "tcp", address(u))
 		if err != nil {
-			return listeners, fmt.Errorf("--%s: %s: %w", flag, u, err)
+			return listeners, fmt.Errorf("--listen-client-urls: %s: %w", u, err)
 		}
 		listeners = append(listeners, l)
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 func TestListenSaysWhichAddressIsTaken(t *testing.T) {
-	taken, err := listen(t.Context(), "listen-client-urls", []string{"http://127.0.0.1:0"})
+	taken, err := listen(t.Context(), []string{"http://127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -18,11 +18,11 @@ func TestListenSaysWhichAddressIsTaken(t *testing.T) {
 	busy := "http://" + taken[0].Addr().String()
 
 	free := freeURL(t)
-	_, err = listen(t.Context(), "listen-client-urls", []string{free, busy})
+	_, err = listen(t.Context(), []string{free, busy})
 	if !errors.Is(err, syscall.EADDRINUSE) || !strings.HasPrefix(err.Error(), "--listen-client-urls: "+busy+": ") {
 		t.Fatalf("got %v", err)
 	}
-	again, err := listen(t.Context(), "listen-client-urls", []string{free})
+	again, err := listen(t.Context(), []string{free})
 	if err != nil {
 		t.Fatalf("the first address was not given back: %v", err)
 	}
@@ -83,7 +83,7 @@ func TestCloseEndsAnAcceptWithoutASlot(t *testing.T) {
 
 func limitedLoopback(t *testing.T, limit slots) net.Listener {
 	t.Helper()
-	ls, err := listen(t.Context(), "listen-client-urls", []string{"http://127.0.0.1:0"})
+	ls, err := listen(t.Context(), []string{"http://127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}

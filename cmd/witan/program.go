@@ -46,7 +46,7 @@ func open(ctx context.Context, c config, log zerolog.Logger) (p *program, err er
 	}
 	// Addresses first: one in use should be found before the data is touched.
 	// Until the member has joined, clients wait in the listeners' queues.
-	if p.clients, err = listen(ctx, "listen-client-urls", c.ListenClient); err != nil {
+	if p.clients, err = listen(ctx, c.ListenClient); err != nil {
 		return p, err
 	}
 	if p.node, err = cluster.Open(ctx, c.cluster(log)); err != nil {

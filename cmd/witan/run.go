@@ -53,8 +53,8 @@ func serve(ctx context.Context, c config, log zerolog.Logger) error {
 	p, err := open(ctx, c, log)
 	if err != nil {
 		if ctx.Err() != nil {
-			log.Info().AnErr("reason", context.Cause(ctx)).Msg("stopped before the member had started")
-			return nil
+			log.Info().Err(err).AnErr("reason", context.Cause(ctx)).Msg("stopped before the member had started")
+			return nil //nolint:nilerr // to stop is what was asked for
 		}
 		return err
 	}
@@ -79,7 +79,7 @@ func complain(stderr io.Writer, err error) int {
 
 // faults takes apart what errors.Join put together.
 func faults(err error) []error {
-	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // the joined error itself is wanted, not one inside it
+	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok {
 		return []error{err}
 	}
