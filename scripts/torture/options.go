@@ -1,0 +1,106 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"time"
+
+	"github.com/witan-kv/witan/scripts/torture/internal/procs"
+)
+
+// options are the flags of all scenarios; each scenario registers the ones it heeds.
+type options struct {
+	seed     uint64
+	members  int
+	groups   int
+	duration time.Duration
+	binary   string
+	kind     procs.Kind
+	keep     bool
+	dir      string // where everything of the run lies; chosen when empty
+
+	snapshotCount int
+	rate          int      // operations a second and client
+	faults        string   // kinds of fault, comma-separated
+	extra         []string // further server flags
+	history       bool     // the server keeps enough history for a gap-free log
+
+	rounds     int
+	fresh      bool
+	pause      bool
+	worst      time.Duration
+	keys       int
+	killLeader bool
+	entries    string
+	lying      bool
+	plain      bool
+}
+
+// common registers the flags every scenario has, with the defaults o already holds.
+func (o *options) common(f *flag.FlagSet) {
+	f.Uint64Var(&o.seed, "seed", rand.Uint64()>>1, "decides everything that is left to chance") //nolint:gosec // must differ, not be secret
+	f.IntVar(&o.members, "members", o.members, "members: 1, 3 or 5")
+	f.IntVar(&o.groups, "groups", o.groups, "key groups (witan)")
+	f.DurationVar(&o.duration, "duration", o.duration, "time under load")
+	f.StringVar(&o.binary, "binary", "", "server to run (default bin/witan, or etcd from PATH)")
+	f.StringVar((*string)(&o.kind), "kind", string(procs.Witan), "witan or etcd")
+	f.BoolVar(&o.keep, "keep", false, "keep data, logs and the history when the run fails")
+	f.IntVar(&o.snapshotCount, "snapshot-count", o.snapshotCount, "passed to the server when not 0")
+}
+
+// parse reads a scenario's flags and reports every fault of them.
+func (s *scenario) parse(args []string, stderr io.Writer) (options, error) {
+	o := s.defaults
+	f := flag.NewFlagSet("torture "+s.name, flag.ContinueOnError)
+	f.SetOutput(stderr)
+	o.common(f)
+	if s.flags != nil {
+		s.flags(f, &o)
+	}
+	if err := f.Parse(args); err != nil {
+		return o, err
+	}
+	return o, o.validate()
+}
+
+func (o *options) validate() error {
+	var errs []error
+	if o.members != 1 && o.members != 3 && o.members != 5 {
+		errs = append(errs, fmt.Errorf("--members is %d, not 1, 3 or 5", o.members))
+	}
+	if o.groups < 1 {
+		errs = append(errs, fmt.Errorf("--groups is %d", o.groups))
+	}
+	switch o.kind {
+	case procs.Witan:
+		o.binary = first(o.binary, "bin/witan")
+		o.history = true
+	case procs.Etcd:
+		o.binary = first(o.binary, "etcd")
+		o.groups = 1
+	default:
+		errs = append(errs, fmt.Errorf("--kind is %q, not witan or etcd", o.kind))
+	}
+	path, err := exec.LookPath(o.binary)
+	if err != nil && !errors.Is(err, exec.ErrDot) {
+		errs = append(errs, fmt.Errorf("--binary: %w", err))
+	}
+	o.binary = path
+	if o.dir == "" && len(errs) == 0 {
+		o.dir, err = os.MkdirTemp("", "torture-")
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+func first(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}

@@ -1,0 +1,4 @@
+package main
+
+func quickScenario() scenario { return scenario{} }
+func powerScenario() scenario { return scenario{} }

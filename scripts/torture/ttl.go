@@ -1,0 +1,197 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/witan-kv/witan/scripts/torture/internal/check"
+	"github.com/witan-kv/witan/scripts/torture/internal/history"
+	"github.com/witan-kv/witan/scripts/torture/internal/procs"
+	"github.com/witan-kv/witan/scripts/torture/internal/v2"
+)
+
+func ttlScenario() scenario {
+	return scenario{
+		name:     "ttl",
+		about:    "keys with a time to live expire once, never early and hardly late",
+		defaults: options{members: 3, groups: 1, keys: 1000, duration: 10 * time.Second},
+		flags: func(f *flag.FlagSet, o *options) {
+			f.IntVar(&o.keys, "keys", o.keys, "keys with a time to live of 1 s up to --duration")
+			f.BoolVar(&o.killLeader, "kill-leader", false, "the leader is killed while keys wait to expire")
+		},
+		run: runTTL,
+	}
+}
+
+const (
+	// tolerated is how late an expiry may come while there is a leader.
+	tolerated = time.Second
+	// setters put keys at the same time.
+	setters = 8
+)
+
+func runTTL(ctx context.Context, t *trial) error {
+	if err := t.boot(ctx, t.config()); err != nil {
+		return err
+	}
+	leader, err := t.cluster.Leader(ctx, t.opt.kind)
+	if err != nil {
+		return err
+	}
+	// The clock that judges is one stream of a member that lives through the run.
+	survivor := t.cluster.Members[(leader.ID+1)%t.opt.members]
+	watcher, err := t.liveStream(ctx, survivor)
+	if err != nil {
+		return err
+	}
+	probe := t.startProbe(ctx, survivor)
+	leases, err := t.grant(ctx, survivor)
+	if err != nil {
+		return err
+	}
+	if t.opt.killLeader {
+		t.say("kill %s", leader.Name)
+		if err := leader.Kill(); err != nil {
+			return err
+		}
+		t.rep.fault("kill leader")
+	}
+	if err := t.awaitExpiry(ctx, watcher, leases); err != nil {
+		return err
+	}
+	leaderless := probe()
+	t.rep.figure("longest time without a write s", leaderless.Seconds())
+	late := tolerated
+	if t.opt.killLeader {
+		late += leaderless
+	}
+	seq := watcher.sequence()
+	t.rep.violate(check.Sequences([]check.Sequence{seq}, seq.Events[len(seq.Events)-1].Index)...)
+	t.rep.violate(check.Expiry(leases, seq, late)...)
+	t.rep.checked("leases", len(leases))
+	t.lateness(leases, seq)
+	return nil
+}
+
+// liveStream starts a stream of the whole tree and waits until it was accepted.
+func (t *trial) liveStream(ctx context.Context, m *procs.Member) (*watcher, error) {
+	w := t.startWatcher(ctx, watchSpec{member: m.ID, pinned: true, stream: true})
+	ctx, cancel := context.WithTimeout(ctx, settle)
+	defer cancel()
+	for {
+		w.mu.Lock()
+		ups := w.ups
+		w.mu.Unlock()
+		if ups > 0 {
+			return w, nil
+		}
+		if err := pause(ctx, 10*time.Millisecond); err != nil {
+			return nil, fmt.Errorf("the stream was not accepted: %w", err)
+		}
+	}
+}
+
+// startProbe writes all the time, to the group whose leader is killed, and later tells the longest time between two acknowledgements.
+func (t *trial) startProbe(ctx context.Context, m *procs.Member) func() time.Duration {
+	ctx, stop := context.WithCancel(ctx)
+	a := t.actor(prober, m.ID, true)
+	a.timeout = hasty
+	var longest time.Duration
+	var done sync.WaitGroup
+	done.Go(func() {
+		defer a.close()
+		last := t.rec.Clock.Now()
+		for ctx.Err() == nil {
+			op := a.do(context.WithoutCancel(ctx), &history.Op{Kind: history.Set, Key: homeOfGroup0 + "/probe"})
+			if op.Outcome == history.OK {
+				longest = max(longest, op.Return-last)
+				last = op.Return
+			}
+			_ = pause(ctx, 20*time.Millisecond)
+		}
+	})
+	return func() time.Duration { stop(); done.Wait(); return longest }
+}
+
+// grant puts the keys, spread over many top-level directories, and returns what was acknowledged.
+func (t *trial) grant(ctx context.Context, m *procs.Member) ([]check.Lease, error) {
+	leases := make([]check.Lease, t.opt.keys)
+	errs := make([]error, setters)
+	var done sync.WaitGroup
+	for s := range setters {
+		done.Go(func() {
+			c := v2.NewClient(m.Client, settle)
+			defer c.Close()
+			for i := s; i < len(leases) && errs[s] == nil; i += setters {
+				leases[i], errs[s] = t.lease(ctx, c, i)
+			}
+		})
+	}
+	done.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return nil, err
+		}
+	}
+	return leases, nil
+}
+
+// lease puts the i-th key. Every write must succeed: keys are put before the first fault.
+func (t *trial) lease(ctx context.Context, c *v2.Client, i int) (check.Lease, error) {
+	seconds := 1 + i%int(t.opt.duration.Seconds())
+	l := check.Lease{Key: fmt.Sprintf("/lease%d/%d", i%16, i), TTL: time.Duration(seconds) * time.Second}
+	l.Call = t.rec.Clock.Now()
+	a, err := c.Do(ctx, v2.Request{Method: http.MethodPut, Key: l.Key, Form: url.Values{"ttl": {strconv.Itoa(seconds)}, "value": {strconv.Itoa(i)}}})
+	l.Return = t.rec.Clock.Now()
+	if err != nil || v2.Outcome(a, err) != history.OK {
+		return l, fmt.Errorf("put %s: status %d, error %d: %w", l.Key, a.Status, a.Code, err)
+	}
+	return l, nil
+}
+
+// awaitExpiry waits until as many expirations were seen as there are keys and a while longer, for those that come twice.
+func (t *trial) awaitExpiry(ctx context.Context, w *watcher, leases []check.Lease) error {
+	deadline := t.rec.Clock.Now() + t.opt.duration + settle/2
+	for t.rec.Clock.Now() < deadline {
+		seen := 0
+		for _, e := range w.sequence().Events {
+			if e.Action == "expire" {
+				seen++
+			}
+		}
+		if seen >= len(leases) {
+			break
+		}
+		if err := pause(ctx, 100*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	return pause(ctx, time.Second)
+}
+
+func (t *trial) lateness(leases []check.Lease, seq check.Sequence) {
+	due := map[string]time.Duration{}
+	for _, l := range leases {
+		due[l.Key] = l.Return + l.TTL
+	}
+	var late []time.Duration
+	for _, e := range seq.Events {
+		if at, ok := due[e.Key]; ok && e.Action == "expire" {
+			late = append(late, e.At-at)
+		}
+	}
+	if len(late) == 0 {
+		return
+	}
+	slices.Sort(late)
+	t.rep.figure("late median s", late[len(late)/2].Seconds())
+	t.rep.figure("late p99 s", late[len(late)*99/100].Seconds())
+	t.rep.figure("late worst s", late[len(late)-1].Seconds())
+}
