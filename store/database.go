@@ -1,0 +1,311 @@
+package store
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
+	"github.com/rs/zerolog"
+)
+
+// ErrDamaged says that there is a database but it cannot be opened or read as
+// one of ours. The directory should be set aside and the replica rebuilt from
+// its log, a snapshot or its peers; it must not be started empty.
+var ErrDamaged = errors.New("store: the database is damaged")
+
+// firstVersion is added to an index to make the Badger version of what
+// happened then. The versions below are for the ledger, which is written once
+// per commit, whether or not the index has moved: below every index they may
+// always be discarded, and no version is ever written twice with another value.
+const firstVersion = 1 << 48
+
+// database is a Badger database and those who use it.
+type database struct {
+	badger *badger.DB
+	dir    string
+	ledger uint64 // version of the newest ledger record; used by the committer only
+
+	mu      sync.Mutex
+	holds   map[uint64]int // views by the lowest index they read
+	retired bool           // close when the last view is released
+	remove  bool           // and delete the directory
+	err     error          // of closing
+	closed  chan struct{}
+}
+
+// openDatabase opens or makes the Badger database in dir.
+func openDatabase(dir string, log zerolog.Logger, sync bool) (_ *database, err error) {
+	defer func() {
+		// Badger panics on some damage; the caller must be able to set the
+		// directory aside whatever the damage is.
+		if r := recover(); r != nil {
+			err = fmt.Errorf("store: open %s: %v: %w", dir, r, ErrDamaged)
+		}
+	}()
+	b, err := badger.OpenManaged(badgerOptions(dir, log).WithSyncWrites(sync))
+	if err != nil {
+		if environmental(err) {
+			return nil, fmt.Errorf("store: open %s: %w", dir, err)
+		}
+		return nil, fmt.Errorf("store: open %s: %w: %w", dir, err, ErrDamaged)
+	}
+	return &database{badger: b, dir: dir, holds: map[uint64]int{}, closed: make(chan struct{})}, nil
+}
+
+func badgerOptions(dir string, log zerolog.Logger) badger.Options {
+	return badger.DefaultOptions(dir).
+		WithLogger(badgerLogger{log}).
+		WithDetectConflicts(false).
+		WithMemTableSize(8 << 20).WithNumMemtables(2).
+		WithNumCompactors(2).WithNumLevelZeroTables(4).
+		WithBlockCacheSize(8 << 20).WithIndexCacheSize(8 << 20).
+		WithCompression(options.Snappy).
+		WithChecksumVerificationMode(options.OnBlockRead).
+		WithValueThreshold(1 << 20).WithValueLogFileSize(16 << 20).
+		WithNumVersionsToKeep(1).WithNumGoroutines(1).
+		WithMetricsEnabled(false)
+}
+
+// environmental reports whether opening failed for a reason that says nothing
+// about the data: in use, no right, no space, no file handles, no memory.
+func environmental(err error) bool {
+	for _, e := range []error{
+		syscall.EWOULDBLOCK, os.ErrPermission, syscall.EROFS, syscall.ENOSPC, syscall.EDQUOT,
+		syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM,
+	} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// hold keeps versions from low on from being discarded, and the database open.
+func (d *database) hold(low uint64) {
+	d.mu.Lock()
+	d.holds[low]++
+	d.mu.Unlock()
+}
+
+// release undoes a hold. The last one of a retired database closes it.
+func (d *database) release(low uint64) {
+	d.mu.Lock()
+	if d.holds[low]--; d.holds[low] == 0 {
+		delete(d.holds, low)
+	}
+	last := d.retired && len(d.holds) == 0
+	d.mu.Unlock()
+	if last {
+		d.close()
+	}
+}
+
+// lowest returns the lowest index that a view holds, limit if none is lower.
+func (d *database) lowest(limit uint64) uint64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for low := range d.holds {
+		limit = min(limit, low)
+	}
+	return limit
+}
+
+// retire closes the database as soon as nobody uses it; no more holds are
+// taken on it. With remove its directory is deleted then. wait on closed.
+func (d *database) retire(remove bool) {
+	d.mu.Lock()
+	d.retired, d.remove = true, remove
+	last := len(d.holds) == 0
+	d.mu.Unlock()
+	if last {
+		d.close()
+	}
+}
+
+func (d *database) close() {
+	d.err = d.badger.Close()
+	if d.remove {
+		d.err = errors.Join(d.err, os.RemoveAll(d.dir))
+	}
+	close(d.closed)
+}
+
+// get returns what place held at the given index.
+func (d *database) get(place []byte, at uint64) (value string, index uint64, found bool, err error) {
+	txn := d.badger.NewTransactionAt(firstVersion+at, false)
+	defer txn.Discard()
+	item, err := txn.Get(place)
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return "", 0, false, nil
+	}
+	if err != nil {
+		return "", 0, false, fmt.Errorf("store: read: %w", err)
+	}
+	value, err = itemValue(item)
+	return value, item.Version() - firstVersion, err == nil, err
+}
+
+func itemValue(item *badger.Item) (value string, err error) {
+	err = item.Value(func(b []byte) error {
+		value = string(b)
+		return nil
+	})
+	if err != nil {
+		return "", fmt.Errorf("store: read: %w", err)
+	}
+	return value, nil
+}
+
+// diskCursor walks the places of a database that held something at one index.
+type diskCursor struct {
+	txn  *badger.Txn
+	it   *badger.Iterator
+	to   []byte
+	last []byte // place walked past, whose older versions are skipped
+
+	place string
+	index uint64
+}
+
+// seek returns a cursor before the first place of [from, to).
+func (d *database) seek(from, to string, at uint64) *diskCursor {
+	c := &diskCursor{txn: d.badger.NewTransactionAt(firstVersion+at, false), to: []byte(to)}
+	// All versions, because Badger's own skipping of old versions and emptied
+	// places knows no upper bound and walks every version of a place.
+	c.it = c.txn.NewIterator(badger.IteratorOptions{Prefix: commonPrefix(from, to), AllVersions: true})
+	c.it.Seek([]byte(from))
+	return c
+}
+
+func commonPrefix(a, b string) []byte {
+	n := 0
+	for n < len(a) && n < len(b) && a[n] == b[n] {
+		n++
+	}
+	return []byte(a[:n])
+}
+
+// manyVersions is from how many versions of one place on a seek to the next
+// place is cheaper than walking.
+const manyVersions = 8
+
+// next goes to the next place and reports whether there is one.
+func (c *diskCursor) next() bool {
+	for walked := 0; c.it.Valid(); {
+		item := c.it.Item()
+		key := item.Key()
+		if c.last != nil && bytes.Equal(key, c.last) {
+			if walked++; walked < manyVersions {
+				c.it.Next()
+			} else {
+				c.it.Seek(append(c.last, 0))
+			}
+			continue
+		}
+		if bytes.Compare(key, c.to) >= 0 {
+			return false
+		}
+		walked = 0
+		c.last = append(c.last[:0], key...)
+		if item.IsDeletedOrExpired() {
+			c.it.Next()
+			continue
+		}
+		c.place, c.index = string(key), item.Version()-firstVersion
+		return true
+	}
+	return false
+}
+
+// value returns what is at the place the cursor is at.
+func (c *diskCursor) value() (string, error) { return itemValue(c.it.Item()) }
+
+func (c *diskCursor) close() {
+	c.it.Close()
+	c.txn.Discard()
+}
+
+// write makes the versions of a generation durable, and empties the given
+// places of the history. Versions of one generation reach the disk in no
+// particular order, so nothing is there for a reader after a crash until
+// writeLedger has said so.
+func (d *database) write(g *generation, trim []uint64) error {
+	batch := d.badger.NewManagedWriteBatch()
+	defer batch.Cancel()
+	for _, index := range trim {
+		// A place of the history has one version, its own index; the next one
+		// is free for emptying it and, like the first, soon discarded.
+		if err := batch.DeleteAt([]byte(historyKey(index)), firstVersion+index+1); err != nil {
+			return fmt.Errorf("store: write: %w", err)
+		}
+	}
+	for place, c := range g.chains {
+		for _, v := range c.versions {
+			if err := writeVersion(batch, place, v); err != nil {
+				return fmt.Errorf("store: write: %w", err)
+			}
+		}
+	}
+	if err := batch.Flush(); err != nil {
+		return fmt.Errorf("store: write: %w", err)
+	}
+	return nil
+}
+
+func writeVersion(batch *badger.WriteBatch, place string, v version) error {
+	if v.gone {
+		return batch.DeleteAt([]byte(place), firstVersion+v.index)
+	}
+	return batch.SetEntryAt(badger.NewEntry([]byte(place), []byte(v.value)), firstVersion+v.index)
+}
+
+// writeLedger makes a new ledger record durable. It is a transaction of its
+// own, begun when the versions it vouches for are safe: entries of different
+// versions get no transaction markers from Badger and are logged in the order
+// of a Go map, so that within one transaction a power cut could keep the
+// ledger and lose the versions.
+func (d *database) writeLedger(record []byte) error {
+	txn := d.badger.NewTransactionAt(math.MaxUint64, true)
+	defer txn.Discard()
+	err := txn.SetEntry(badger.NewEntry([]byte(ledgerKey), record))
+	if err == nil {
+		err = txn.CommitAt(d.ledger+1, nil)
+	}
+	if err != nil {
+		return fmt.Errorf("store: write ledger: %w", err)
+	}
+	d.ledger++
+	return nil
+}
+
+// readLedger returns the newest ledger record, or io.EOF if there is none.
+func (d *database) readLedger() (string, error) {
+	txn := d.badger.NewTransactionAt(math.MaxUint64, false)
+	defer txn.Discard()
+	item, err := txn.Get([]byte(ledgerKey))
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return "", io.EOF
+	}
+	if err != nil {
+		return "", fmt.Errorf("store: read ledger: %w", err)
+	}
+	d.ledger = item.Version()
+	return itemValue(item)
+}
+
+// discardBelow lets Badger forget versions that are older than the newest one
+// at index.
+func (d *database) discardBelow(index uint64) { d.badger.SetDiscardTs(firstVersion + index) }
+
+// databaseDir returns where the database numbered seq is.
+func databaseDir(dir string, seq uint64) string {
+	return filepath.Join(dir, fmt.Sprintf("db-%d", seq))
+}

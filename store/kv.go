@@ -1,0 +1,188 @@
+package store
+
+import (
+	"errors"
+	"sync"
+)
+
+// Errors of reads beside what Badger says.
+var (
+	errGone = errors.New("the versions of that index are no longer kept")
+	// ErrClosed says that the store is closed.
+	ErrClosed = errors.New("store: closed")
+)
+
+// head is what is known of the tree beside the versions of its places: all
+// small, copied as a whole, and published together with the versions.
+type head struct {
+	raftIndex uint64 // log position of the last command applied
+	frontier  uint64 // highest index the group can no longer go below
+	hash      uint64 // running hash of all versions and positions so far
+
+	clock int64 // the group clock, nanoseconds
+	timed int   // nodes with a TTL
+	sweep int64 // nothing in the expiry queue is due before this
+
+	// Invariant: the history holds exactly the events in [oldest, newest], of
+	// which there are count. All three are 0 while there was no event.
+	oldest, newest uint64
+	count          int
+	dropped        bool // there were older events
+}
+
+// kv keeps many versions of every place: the latest ones in memory, in the
+// overlay of one or two generations, and everything else in Badger.
+//
+// One goroutine at a time adds versions (Store.applyMu); any number read,
+// through views. A reader looks at the overlay first and at Badger after. That
+// way it misses nothing when the committer drops a generation in between,
+// because that generation is then in Badger already.
+type kv struct {
+	mu       sync.RWMutex
+	head     head
+	active   *generation
+	flushing *generation // being written to disk; nil when nothing is
+	db       *database
+	closed   bool
+}
+
+// publishBatch is how many versions go into the overlay under one lock, so
+// that removing a huge directory does not keep readers waiting.
+const publishBatch = 1024
+
+// publish adds versions and then makes them visible by replacing the head:
+// readers at the old frontier do not see versions above it. It returns how
+// many bytes the overlay has grown by.
+func (s *kv) publish(staged []mutation, h head) int64 {
+	var grown int64
+	for len(staged) > publishBatch {
+		s.mu.Lock()
+		for _, m := range staged[:publishBatch] {
+			grown += s.active.add(m)
+		}
+		s.mu.Unlock()
+		staged = staged[publishBatch:]
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, m := range staged {
+		grown += s.active.add(m)
+	}
+	s.head = h
+	return grown
+}
+
+// rotate makes the active generation the one that is written to disk.
+// No other is being written, and no Apply is going on.
+func (s *kv) rotate() *generation {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.flushing, s.active = s.active, newGeneration()
+	return s.flushing
+}
+
+// drop forgets the generation that was written to disk.
+func (s *kv) drop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.flushing = nil
+}
+
+// replace continues with another database, whose content h describes. It
+// returns the one used so far; views of that one go on reading it.
+func (s *kv) replace(db *database, h head) *database {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old := s.db
+	s.db, s.head = db, h
+	s.active, s.flushing = newGeneration(), nil
+	return old
+}
+
+// current returns the head as it is now.
+func (s *kv) current() head {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.head
+}
+
+// view is a reader's hold on the store. What it reads is not discarded and its
+// database not closed before it is released. It is used by one goroutine.
+type view struct {
+	kv   *kv
+	db   *database
+	head head
+	low  uint64 // versions from here on are kept for this view
+}
+
+// latest returns a view of the tree as it is now.
+func (s *kv) latest() (view, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.holdLocked(s.head.frontier)
+}
+
+// since returns a view that may read at any index from low on, or errGone.
+func (s *kv) since(low uint64) (view, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.head.dropped && low+1 < s.head.oldest {
+		return view{}, errGone
+	}
+	return s.holdLocked(min(low, s.head.frontier))
+}
+
+// hold returns a view whose versions from low on are kept, without asking
+// whether they still are: the caller knows.
+func (s *kv) hold(low uint64) (view, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.holdLocked(low)
+}
+
+func (s *kv) holdLocked(low uint64) (view, error) {
+	if s.closed {
+		return view{}, ErrClosed
+	}
+	s.db.hold(low)
+	return view{kv: s, db: s.db, head: s.head, low: low}, nil
+}
+
+// release ends the view.
+func (v *view) release() { v.db.release(v.low) }
+
+// get returns what place held at the given index.
+func (v *view) get(place []byte, at uint64) (value string, index uint64, found bool, err error) {
+	if p, pending := v.pending(place, at); pending {
+		return p.value, p.index, !p.gone, nil
+	}
+	return v.db.get(place, at)
+}
+
+// pending looks a place up in the overlay. A view whose database was replaced
+// does without: everything it may read was written to its database before.
+func (v *view) pending(place []byte, at uint64) (version, bool) {
+	v.kv.mu.RLock()
+	defer v.kv.mu.RUnlock()
+	if v.kv.db != v.db {
+		return version{}, false
+	}
+	if c := v.kv.active.chains[string(place)]; c != nil {
+		if p, ok := c.at(at); ok {
+			return p, true
+		}
+	}
+	if v.kv.flushing != nil {
+		if c := v.kv.flushing.chains[string(place)]; c != nil {
+			return c.at(at)
+		}
+	}
+	return version{}, false
+}
+
+// close makes every later view fail.
+func (s *kv) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+}

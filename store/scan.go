@@ -1,0 +1,80 @@
+package store
+
+// The overlay is read in bites that begin small, because most scans want one
+// place or a few, and grow, because each costs a Badger iterator.
+const (
+	firstBite = 32
+	bestBite  = 1024
+)
+
+// scan calls each for every place in [from, to) that held something at index
+// at, in order, until each returns false.
+func (v *view) scan(from, to string, at uint64, each func(place string, p version) bool) error {
+	for bite := firstBite; ; bite = bestBite {
+		pending, end := v.collect(from, to, at, bite)
+		goOn, err := v.merge(pending, from, end, at, each)
+		if err != nil || !goOn || end == to {
+			return err
+		}
+		from = end
+	}
+}
+
+// collect copies what the overlay has of [from, to), at most about limit
+// places of it, and returns up to where it is complete.
+func (v *view) collect(from, to string, at uint64, limit int) (pending []mutation, end string) {
+	v.kv.mu.RLock()
+	defer v.kv.mu.RUnlock()
+	if v.kv.db != v.db {
+		return nil, to
+	}
+	end = to
+	newer, more := v.kv.active.collect(from, end, at, limit, nil)
+	if more {
+		end = newer[len(newer)-1].place + "\x00"
+	}
+	if v.kv.flushing == nil {
+		return newer, end
+	}
+	older, more := v.kv.flushing.collect(from, end, at, limit, nil)
+	if more {
+		end = older[len(older)-1].place + "\x00"
+		for len(newer) > 0 && newer[len(newer)-1].place >= end {
+			newer = newer[:len(newer)-1]
+		}
+	}
+	return mergeMutations(newer, older), end
+}
+
+// merge calls each for the union of pending and what the database has in
+// [from, to). The overlay wins: it is never older.
+func (v *view) merge(pending []mutation, from, to string, at uint64,
+	each func(string, version) bool) (goOn bool, err error) {
+	disk := v.db.seek(from, to, at)
+	defer disk.close()
+	for disk.next() {
+		for len(pending) > 0 && pending[0].place < disk.place {
+			p := pending[0]
+			pending = pending[1:]
+			if !p.gone && !each(p.place, p.version) {
+				return false, nil
+			}
+		}
+		if len(pending) > 0 && pending[0].place == disk.place {
+			continue // told with the next place of the disk, or below
+		}
+		value, err := disk.value()
+		if err != nil {
+			return false, err
+		}
+		if !each(disk.place, version{index: disk.index, value: value}) {
+			return false, nil
+		}
+	}
+	for _, p := range pending {
+		if !p.gone && !each(p.place, p.version) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
