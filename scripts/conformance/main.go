@@ -24,6 +24,7 @@ type options struct {
 	scripts  string
 	jobs     int
 	verbose  bool
+	trace    bool
 }
 
 // Exit statuses.
@@ -75,8 +76,12 @@ func parseFlags(args []string, stderr io.Writer) (options, error) {
 	fs.StringVar(&o.scripts, "scripts", "", "run the scripts of this `directory` instead of the built-in ones, and no seeds unless given")
 	fs.IntVar(&o.jobs, "j", 2, "pairs of servers to work on at the same time")
 	fs.BoolVar(&o.verbose, "v", false, "print every difference in full")
+	fs.BoolVar(&o.trace, "trace", false, "print every request with etcd's answer, one pair at a time")
 	if err := fs.Parse(args); err != nil {
 		return o, err
+	}
+	if o.trace {
+		o.jobs = 1
 	}
 	given := make(map[string]bool)
 	fs.Visit(func(f *flag.Flag) { given[f.Name] = true })
@@ -111,6 +116,9 @@ func compareAll(ctx context.Context, o options, stdout io.Writer) (found bool, e
 		wg.Go(func() {
 			for s := range queue {
 				pl := &player{source: s.name, deviations: list, report: rep}
+				if o.trace {
+					pl.trace = stdout
+				}
 				if err := pl.run(ctx, s, products, o.groups); err != nil {
 					cancel(fmt.Errorf("%s: %w", s.name, err))
 				}

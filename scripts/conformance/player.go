@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strconv"
@@ -17,6 +18,7 @@ type player struct {
 	source     string
 	deviations []deviation
 	report     *report
+	trace      io.Writer // if not nil, gets each request with etcd's answer
 
 	watchers map[string]*watcher
 	played   []step // since the servers were last empty
@@ -59,6 +61,9 @@ func (pl *player) request(s step) error {
 // judge reports what is left of the differences when the deviations are taken
 // out, and learns from the answers if nothing is.
 func (pl *player) judge(x *exchange, c *comparer) error {
+	if pl.trace != nil {
+		fmt.Fprintf(pl.trace, "%s %s\n%s", label(pl.source, pl.position), x.reqs[left], x.answers[left])
+	}
 	c, skip := pl.amend(x, c)
 	if skip {
 		return nil
@@ -71,8 +76,10 @@ func (pl *player) judge(x *exchange, c *comparer) error {
 		})
 		return pl.wipe()
 	}
-	if x.answers[left].err != nil {
-		return fmt.Errorf("%w: %s: %w", errLost, x.step, x.answers[left].err)
+	if err := x.answers[left].err; errors.Is(err, errNotSent) {
+		return fmt.Errorf("%w: %s: %w", errLost, x.step, err)
+	} else if err != nil {
+		return nil // both sides closed the connection without a word
 	}
 	return pl.learn(x)
 }
