@@ -54,7 +54,7 @@ func serve(ctx context.Context, c config, log zerolog.Logger) error {
 	if err != nil {
 		if ctx.Err() != nil {
 			log.Info().Err(err).AnErr("reason", context.Cause(ctx)).Msg("stopped before the member had started")
-			return nil //nolint:nilerr // to stop is what was asked for
+			return nil // to stop is what was asked for
 		}
 		return err
 	}
