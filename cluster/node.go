@@ -286,8 +286,8 @@ func (n *Node) startBackground() {
 		n.wg.Go(func() { g.runClock(ctx) })
 		n.wg.Go(func() {
 			select {
-			case err := <-g.st.Failed():
-				n.fail(fmt.Errorf("cluster: group %d: %w", g.id, err))
+			case <-g.st.Failed():
+				n.fail(fmt.Errorf("cluster: group %d: %w", g.id, g.st.Err()))
 			case <-ctx.Done():
 			}
 		})

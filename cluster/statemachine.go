@@ -46,6 +46,9 @@ func (m *keyMachine) Update(entries []sm.Entry) ([]sm.Entry, error) {
 			return nil, fmt.Errorf("cluster: group %d, raft entry %d: %w", m.g.id, e.Index, err)
 		}
 		res := m.g.st.Apply(e.Index, &cmd)
+		if res.Failure != nil {
+			return nil, fmt.Errorf("cluster: group %d: %w", m.g.id, res.Failure)
+		}
 		if res.Event != nil && !res.Repeat {
 			events = append(events, res.Event)
 		}
