@@ -6,17 +6,18 @@ import (
 )
 
 const (
-	balanceEvery = 2 * time.Second
-	// settled is how long a member must have been heard of without a break
-	// before it is given a leadership: one that just started is behind, and a
-	// transfer to it would only hold up writes.
-	settled = 10 * time.Second
+	// In election time-outs: how often leaderships are looked at, and how long
+	// a member must have been heard of without a break before it is given one.
+	// A member that just started is behind, and a transfer to it would only
+	// hold up writes.
+	balanceEvery   = 2
+	balanceSettled = 10
 )
 
 // runBalance spreads the groups' leaders evenly over the members: as soon as
 // this member leads at least two groups more than another one, it gives one away.
 func (n *Node) runBalance(ctx context.Context) {
-	ticker := time.NewTicker(balanceEvery)
+	ticker := time.NewTicker(balanceEvery * n.cfg.ElectionTimeout)
 	defer ticker.Stop()
 	for {
 		select {
@@ -43,7 +44,7 @@ func (n *Node) balance() {
 	}
 	for _, target := range n.meta.replicas(mine.id) {
 		since, alive := n.transport.Alive(target)
-		if target == n.id.MemberID || !alive || time.Since(since) < settled || leads[n.id.MemberID] < leads[target]+2 {
+		if target == n.id.MemberID || !alive || time.Since(since) < balanceSettled*n.cfg.ElectionTimeout || leads[n.id.MemberID] < leads[target]+2 {
 			continue
 		}
 		moved := n.transfer(&mine.raftGroup, target, n.cfg.ElectionTimeout)

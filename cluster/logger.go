@@ -9,9 +9,11 @@ import (
 )
 
 // raftLogger passes Dragonboat's log on, two levels quieter: it warns of what
-// raft recovers from by itself.
+// raft recovers from by itself. Its transport calls every member that stops an
+// error, several times over.
 type raftLogger struct {
-	log zerolog.Logger
+	log    zerolog.Logger
+	errors zerolog.Level
 }
 
 var _ logger.ILogger = raftLogger{}
@@ -21,7 +23,9 @@ func (l raftLogger) SetLevel(logger.LogLevel) {}
 func (l raftLogger) Debugf(format string, args ...any)   { l.log.Trace().Msgf(format, args...) }
 func (l raftLogger) Infof(format string, args ...any)    { l.log.Debug().Msgf(format, args...) }
 func (l raftLogger) Warningf(format string, args ...any) { l.log.Debug().Msgf(format, args...) }
-func (l raftLogger) Errorf(format string, args ...any)   { l.log.Warn().Msgf(format, args...) }
+func (l raftLogger) Errorf(format string, args ...any) {
+	l.log.WithLevel(l.errors).Msgf(format, args...)
+}
 
 // Panicf must panic: Dragonboat counts on not coming back.
 func (l raftLogger) Panicf(format string, args ...any) {
@@ -37,7 +41,11 @@ var loggerOnce sync.Once
 func useRaftLogger(log zerolog.Logger) {
 	loggerOnce.Do(func() {
 		logger.SetLoggerFactory(func(pkg string) logger.ILogger {
-			return raftLogger{log.With().Str("component", pkg).Logger()}
+			l := raftLogger{log: log.With().Str("component", pkg).Logger(), errors: zerolog.WarnLevel}
+			if pkg == "transport" {
+				l.errors = zerolog.DebugLevel
+			}
+			return l
 		})
 	})
 }
