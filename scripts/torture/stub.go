@@ -1,4 +1,3 @@
 package main
 
 func quickScenario() scenario { return scenario{} }
-func powerScenario() scenario { return scenario{} }

@@ -1,0 +1,139 @@
+package powerfs
+
+import (
+	"maps"
+	"time"
+)
+
+const pageSize = 4096
+
+type page [pageSize]byte
+
+// content is a sparse file. Pages are shared between what is seen and what is durable, and copied before they are changed.
+type content struct {
+	size  int64
+	pages map[int64]*page
+}
+
+// inode is a file or a directory, as it is seen and as it would be after a power cut.
+type inode struct {
+	id    uint64
+	mode  uint32 // with the type bits
+	mtime time.Time
+
+	seen, durable content
+	dirty         map[int64]struct{} // pages in which they may differ
+
+	entries, durableEntries map[string]*inode // of a directory
+}
+
+func newInode(id uint64, mode uint32) *inode {
+	n := &inode{id: id, mode: mode, mtime: time.Now(), dirty: map[int64]struct{}{}}
+	n.seen.pages, n.durable.pages = map[int64]*page{}, map[int64]*page{}
+	n.entries, n.durableEntries = map[string]*inode{}, map[string]*inode{}
+	return n
+}
+
+// writable is page i for writing, not shared with what is durable.
+func (n *inode) writable(i int64) *page {
+	n.dirty[i] = struct{}{}
+	p := n.seen.pages[i]
+	switch {
+	case p == nil:
+		p = new(page)
+	case p == n.durable.pages[i]:
+		clone := *p
+		p = &clone
+	default:
+		return p
+	}
+	n.seen.pages[i] = p
+	return p
+}
+
+func (n *inode) write(data []byte, off int64) {
+	for len(data) > 0 {
+		i, at := off/pageSize, off%pageSize
+		k := copy(n.writable(i)[at:], data)
+		data, off = data[k:], off+int64(k)
+	}
+	n.seen.size = max(n.seen.size, off)
+	n.mtime = time.Now()
+}
+
+func (n *inode) read(dest []byte, off int64) int {
+	dest = dest[:max(0, min(int64(len(dest)), n.seen.size-off))]
+	for done := 0; done < len(dest); {
+		at := (off + int64(done)) % pageSize
+		k := min(len(dest)-done, int(pageSize-at))
+		if p := n.seen.pages[(off+int64(done))/pageSize]; p != nil {
+			copy(dest[done:done+k], p[at:])
+		} else {
+			clear(dest[done : done+k])
+		}
+		done += k
+	}
+	return len(dest)
+}
+
+// resize truncates or extends; what is beyond the end reads as zero when the file grows again.
+func (n *inode) resize(size int64) {
+	if size < n.seen.size {
+		n.clear(size, n.seen.size)
+	}
+	n.seen.size = size
+	n.mtime = time.Now()
+}
+
+// clear zeroes [from, to).
+func (n *inode) clear(from, to int64) {
+	for i := range n.seen.pages {
+		begin, end := max(from, i*pageSize), min(to, (i+1)*pageSize)
+		switch {
+		case begin >= end:
+		case end-begin == pageSize || (begin == i*pageSize && to >= n.seen.size):
+			delete(n.seen.pages, i)
+			n.dirty[i] = struct{}{}
+		default:
+			clear(n.writable(i)[begin-i*pageSize : end-i*pageSize])
+		}
+	}
+}
+
+// sync makes the content durable.
+func (n *inode) sync() {
+	for i := range n.dirty {
+		if p := n.seen.pages[i]; p != nil {
+			n.durable.pages[i] = p
+		} else {
+			delete(n.durable.pages, i)
+		}
+	}
+	n.durable.size = n.seen.size
+	clear(n.dirty)
+}
+
+// lose goes back to what is durable, here and below.
+func (n *inode) lose(l *Loss, visited map[*inode]bool) {
+	if visited[n] {
+		return
+	}
+	visited[n] = true
+	l.Pages += len(n.dirty)
+	n.seen = content{size: n.durable.size, pages: maps.Clone(n.durable.pages)}
+	clear(n.dirty)
+	for name, child := range n.entries {
+		if n.durableEntries[name] != child {
+			l.Entries++
+		}
+	}
+	for name := range n.durableEntries {
+		if n.entries[name] == nil {
+			l.Entries++
+		}
+	}
+	n.entries = maps.Clone(n.durableEntries)
+	for _, child := range n.entries {
+		child.lose(l, visited)
+	}
+}
