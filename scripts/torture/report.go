@@ -93,6 +93,25 @@ func (r *report) figure(name string, value float64) {
 	r.Figures[name] = value
 }
 
+// include makes another report a part of this one. What it found counts here too.
+func (r *report) include(p *report) {
+	r.Parts = append(r.Parts, p)
+	for _, v := range p.Violations {
+		v.Detail = fmt.Sprintf("%s, seed %d: %s", p.Scenario, p.Seed, v.Detail)
+		r.violate(v)
+	}
+	for _, why := range p.Inconclusive {
+		r.inconclusive("%s, seed %d: %s", p.Scenario, p.Seed, why)
+	}
+	for kind, n := range p.Faults {
+		r.Faults[kind] += n
+	}
+	for what, n := range p.Checked {
+		r.checked(what, n)
+	}
+	r.Ops, r.OK, r.Fail, r.Unknown = r.Ops+p.Ops, r.OK+p.OK, r.Fail+p.Fail, r.Unknown+p.Unknown
+}
+
 // finish counts the operations and says whether the run passed.
 func (r *report) finish(rec *history.Recorder, took time.Duration) {
 	for _, op := range rec.Ops() {

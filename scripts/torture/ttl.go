@@ -57,6 +57,9 @@ func runTTL(ctx context.Context, t *trial) error {
 		return err
 	}
 	if t.opt.killLeader {
+		if err := pause(ctx, t.opt.duration/3); err != nil { // some have expired, most have not
+			return err
+		}
 		t.say("kill %s", leader.Name)
 		if err := leader.Kill(); err != nil {
 			return err

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/witan-kv/witan/scripts/torture/internal/powerfs"
+	"github.com/witan-kv/witan/scripts/torture/internal/procs"
+)
+
+func quickScenario() scenario {
+	return scenario{
+		name:     "quick",
+		about:    "a little of everything, for every commit: about a minute",
+		defaults: options{members: 3, groups: 4, duration: 60 * time.Second},
+		run:      runQuick,
+	}
+}
+
+// part is one scenario as quick plays it.
+type part struct {
+	scenario scenario
+	change   func(*options)
+}
+
+// parts are what quick plays, in order, with one and three members, one and four groups.
+func parts() []part {
+	return []part{
+		{killScenario(), func(o *options) { o.groups, o.duration, o.snapshotCount = 1, 5*time.Second, 100 }},
+		{killScenario(), func(o *options) { o.members, o.groups, o.duration = 1, 4, 3*time.Second }},
+		{rootwatchScenario(), func(o *options) { o.duration = 5 * time.Second }},
+		{ttlScenario(), func(o *options) { o.keys, o.duration, o.killLeader = 200, 3*time.Second, true }},
+		{litmusScenario(), func(o *options) { o.groups, o.duration, o.rounds = 4, 6*time.Second, 1000 }},
+		{powerScenario(), func(o *options) { o.rounds = 2 }},
+	}
+}
+
+func runQuick(ctx context.Context, t *trial) error {
+	for i, p := range parts() {
+		if p.scenario.name == "power" && powerfs.Possible() != nil {
+			t.say("no power cuts here: %v", powerfs.Possible())
+			continue
+		}
+		o := p.scenario.defaults
+		p.change(&o)
+		o.seed, o.kind, o.binary, o.history = t.opt.seed+uint64(i), t.opt.kind, t.opt.binary, t.opt.history
+		o.dir, o.keep = filepath.Join(t.opt.dir, fmt.Sprint(i)), t.opt.keep
+		if o.kind == procs.Etcd {
+			o.groups = 1
+		}
+		if err := makeDir(o.dir); err != nil {
+			return err
+		}
+		t.say("%s seed=%d members=%d groups=%d", p.scenario.name, o.seed, o.members, o.groups)
+		t.rep.include(execute(ctx, &p.scenario, o, t.progress))
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+	return nil
+}

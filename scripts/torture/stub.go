@@ -1,3 +1,0 @@
-package main
-
-func quickScenario() scenario { return scenario{} }
