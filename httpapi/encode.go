@@ -8,8 +8,9 @@ import (
 	"github.com/witan-kv/witan/store"
 )
 
-// The encoder of the key space: what encoding/json would write, letter by
-// letter, without reflection. Fields are in the contract's order (§1.5).
+// The encoder of the key space: what encoding/json wrote when etcd was built
+// with it, letter by letter, without reflection. (Go 1.22 shortened \u0008 and
+// \u000c to \b and \f; we did not.) Fields are in the contract's order (§1.5).
 
 // encodeEvent returns an event and its line end in memory of their own.
 func encodeEvent(e *store.Event) []byte {
@@ -164,10 +165,6 @@ func appendEscaped(b []byte, c byte) []byte {
 	switch c {
 	case '"', '\\':
 		return append(b, '\\', c)
-	case '\b':
-		return append(b, `\b`...)
-	case '\f':
-		return append(b, `\f`...)
 	case '\n':
 		return append(b, `\n`...)
 	case '\r':

@@ -23,15 +23,14 @@ func (s *Server) routes() http.Handler {
 	// The key space: /v2/keys and everything below, see routePath.
 	r.With(allow("HEAD", "GET", "PUT", "POST", "DELETE")).HandleFunc(keysPrefix, s.handleKeys)
 
-	get := r.With(allow("GET"))
-	// Membership changes are not served yet, so these are read-only.
-	get.HandleFunc("/v2/members", s.handleMembers)
-	get.HandleFunc("/v2/members/", s.handleMembers)
-	get.HandleFunc("/v2/members/leader", s.handleLeader)
-	get.HandleFunc("/v2/members/*", s.handleUnknownMember)
-
+	members := r.With(readOnlyMembers)
+	members.HandleFunc("/v2/members", s.handleMembers)
+	members.HandleFunc("/v2/members/", s.handleMembers)
+	members.HandleFunc("/v2/members/leader", s.handleLeader)
+	members.HandleFunc("/v2/members/*", s.handleUnknownMember)
 	r.With(allow("GET", "HEAD")).HandleFunc("/v2/machines", s.handleMachines)
 
+	get := r.With(allow("GET"))
 	get.HandleFunc("/v2/stats/store", s.handleStoreStats)
 	get.HandleFunc("/v2/stats/self", s.handleSelfStats)
 	get.HandleFunc("/v2/stats/leader", s.handleLeaderStats)
@@ -59,12 +58,22 @@ func routeByPath(next http.Handler) http.Handler {
 // allow lets requests with one of methods pass and answers others with 405,
 // as text and with the methods in etcd's order and spelling (contract §1.1).
 func allow(methods ...string) func(http.Handler) http.Handler {
+	return allowSaying("Method Not Allowed", methods...)
+}
+
+// readOnlyMembers answers membership changes, which are not served yet, with
+// 405 and says so: they are not the client's mistake.
+func readOnlyMembers(next http.Handler) http.Handler {
+	return allowSaying("Method Not Allowed: this server cannot change its members yet", "GET")(next)
+}
+
+func allowSaying(refusal string, methods ...string) func(http.Handler) http.Handler {
 	allowed := []string{strings.Join(methods, ",")}
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if !slices.Contains(methods, r.Method) {
 				w.Header()["Allow"] = allowed
-				http.Error(w, "Method Not Allowed", http.StatusMethodNotAllowed)
+				http.Error(w, refusal, http.StatusMethodNotAllowed)
 				return
 			}
 			next.ServeHTTP(w, r)
