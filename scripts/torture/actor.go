@@ -9,8 +9,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/witan-kv/witan/scripts/torture/internal/api"
 	"github.com/witan-kv/witan/scripts/torture/internal/history"
-	"github.com/witan-kv/witan/scripts/torture/internal/v2"
 )
 
 // actor is one recorded client: pinned to a member, or moving on to the next when one does not answer.
@@ -24,10 +24,10 @@ type actor struct {
 	seen   uint64 // sent with every request when not 0
 
 	timeout time.Duration
-	client  *v2.Client
+	client  *api.Client
 	conn    int // numbers connections over all members
 	last    struct {
-		client *v2.Client
+		client *api.Client
 		conns  int
 	}
 	values int
@@ -54,7 +54,7 @@ func (a *actor) value() string {
 // do performs the operation and records it. Op says what to ask for: Kind, Key and, for compares, PrevValue and perhaps ByIndex.
 func (a *actor) do(ctx context.Context, op *history.Op) *history.Op {
 	if a.client == nil {
-		a.client = v2.NewClient(a.urls[a.at], a.timeout)
+		a.client = api.NewClient(a.urls[a.at], a.timeout)
 	}
 	op.Client, op.Member = a.id, a.at
 	if op.Kind.Writes() && !op.Kind.Removes() && op.Value == "" {
@@ -65,9 +65,9 @@ func (a *actor) do(ctx context.Context, op *history.Op) *history.Op {
 	op.Return = a.rec.Clock.Now()
 	op.Conn = a.connection()
 	if op.Kind.Writes() {
-		op.Outcome = v2.Outcome(answer, err)
+		op.Outcome = api.Outcome(answer, err)
 	} else {
-		op.Outcome = v2.ReadOutcome(answer, err)
+		op.Outcome = api.ReadOutcome(answer, err)
 	}
 	fill(op, answer)
 	if err != nil {
@@ -109,7 +109,7 @@ func (a *actor) close() {
 	}
 }
 
-func fill(op *history.Op, a v2.Answer) {
+func fill(op *history.Op, a api.Answer) {
 	op.Header, op.Code = a.Index, a.Code
 	if op.Outcome != history.OK {
 		return
@@ -129,8 +129,8 @@ func fill(op *history.Op, a v2.Answer) {
 }
 
 // request is the operation on the wire (contract §1.2).
-func (a *actor) request(op *history.Op) v2.Request {
-	r := v2.Request{Method: http.MethodPut, Key: op.Key, Form: url.Values{}, Seen: a.seen}
+func (a *actor) request(op *history.Op) api.Request {
+	r := api.Request{Method: http.MethodPut, Key: op.Key, Form: url.Values{}, Seen: a.seen}
 	switch op.Kind {
 	case history.Get, history.QuorumGet:
 		r.Method = http.MethodGet

@@ -11,9 +11,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/witan-kv/witan/scripts/torture/internal/api"
 	"github.com/witan-kv/witan/scripts/torture/internal/check"
 	"github.com/witan-kv/witan/scripts/torture/internal/history"
-	"github.com/witan-kv/witan/scripts/torture/internal/v2"
 )
 
 func litmusScenario() scenario {
@@ -165,10 +165,10 @@ func next(ctx context.Context, a *actor, key string, from uint64) (history.Event
 	ctx, cancel := context.WithTimeout(ctx, wakes)
 	defer cancel()
 	if a.client == nil {
-		a.client = v2.NewClient(a.urls[a.at], a.timeout)
+		a.client = api.NewClient(a.urls[a.at], a.timeout)
 	}
 	var got history.Event
-	err := a.client.Watch(ctx, v2.Watch{Key: key, From: from}, nil, func(e history.Event) bool { got = e; return true })
+	err := a.client.Watch(ctx, api.Watch{Key: key, From: from}, nil, func(e history.Event) bool { got = e; return true })
 	if err == nil && got.Index == 0 {
 		err = errors.New("ended without an event")
 	}

@@ -10,10 +10,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/witan-kv/witan/scripts/torture/internal/api"
 	"github.com/witan-kv/witan/scripts/torture/internal/check"
 	"github.com/witan-kv/witan/scripts/torture/internal/history"
 	"github.com/witan-kv/witan/scripts/torture/internal/powerfs"
-	"github.com/witan-kv/witan/scripts/torture/internal/v2"
 )
 
 func powerScenario() scenario {
@@ -152,7 +152,7 @@ func (p *powerTrial) cut() error {
 
 // audit holds what is there against what was acknowledged.
 func (p *powerTrial) audit(ctx context.Context, round int) error {
-	c := v2.NewClient(p.urls()[round%p.opt.members], settle)
+	c := api.NewClient(p.urls()[round%p.opt.members], settle)
 	defer c.Close()
 	at := p.rec.Clock.Now()
 	l, err := c.List(ctx, "/", true)

@@ -4,10 +4,10 @@ import (
 	"context"
 	"time"
 
+	"github.com/witan-kv/witan/scripts/torture/internal/api"
 	"github.com/witan-kv/witan/scripts/torture/internal/check"
 	"github.com/witan-kv/witan/scripts/torture/internal/history"
 	"github.com/witan-kv/witan/scripts/torture/internal/procs"
-	"github.com/witan-kv/witan/scripts/torture/internal/v2"
 )
 
 // replicas waits until all members have applied the same and compares them: by running hash where the server
@@ -84,7 +84,7 @@ func (t *trial) compareHashes(ctx context.Context, s *samples) (bool, error) {
 func (t *trial) compareListings(ctx context.Context, s *samples) (bool, error) {
 	indexes := map[uint64]bool{}
 	for _, url := range t.urls() {
-		c := v2.NewClient(url, heals)
+		c := api.NewClient(url, heals)
 		l, err := c.List(ctx, "/", false)
 		c.Close()
 		if err != nil {

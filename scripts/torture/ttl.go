@@ -11,10 +11,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/witan-kv/witan/scripts/torture/internal/api"
 	"github.com/witan-kv/witan/scripts/torture/internal/check"
 	"github.com/witan-kv/witan/scripts/torture/internal/history"
 	"github.com/witan-kv/witan/scripts/torture/internal/procs"
-	"github.com/witan-kv/witan/scripts/torture/internal/v2"
 )
 
 func ttlScenario() scenario {
@@ -130,7 +130,7 @@ func (t *trial) grant(ctx context.Context, m *procs.Member) ([]check.Lease, erro
 	var done sync.WaitGroup
 	for s := range setters {
 		done.Go(func() {
-			c := v2.NewClient(m.Client, settle)
+			c := api.NewClient(m.Client, settle)
 			defer c.Close()
 			for i := s; i < len(leases) && errs[s] == nil; i += setters {
 				leases[i], errs[s] = t.lease(ctx, c, i)
@@ -147,13 +147,13 @@ func (t *trial) grant(ctx context.Context, m *procs.Member) ([]check.Lease, erro
 }
 
 // lease puts the i-th key. Every write must succeed: keys are put before the first fault.
-func (t *trial) lease(ctx context.Context, c *v2.Client, i int) (check.Lease, error) {
+func (t *trial) lease(ctx context.Context, c *api.Client, i int) (check.Lease, error) {
 	seconds := 1 + i%int(t.opt.duration.Seconds())
 	l := check.Lease{Key: fmt.Sprintf("/lease%d/%d", i%16, i), TTL: time.Duration(seconds) * time.Second}
 	l.Call = t.rec.Clock.Now()
-	a, err := c.Do(ctx, v2.Request{Method: http.MethodPut, Key: l.Key, Form: url.Values{"ttl": {strconv.Itoa(seconds)}, "value": {strconv.Itoa(i)}}})
+	a, err := c.Do(ctx, api.Request{Method: http.MethodPut, Key: l.Key, Form: url.Values{"ttl": {strconv.Itoa(seconds)}, "value": {strconv.Itoa(i)}}})
 	l.Return = t.rec.Clock.Now()
-	if err != nil || v2.Outcome(a, err) != history.OK {
+	if err != nil || api.Outcome(a, err) != history.OK {
 		return l, fmt.Errorf("put %s: status %d, error %d: %w", l.Key, a.Status, a.Code, err)
 	}
 	return l, nil

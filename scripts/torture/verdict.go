@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/witan-kv/witan/scripts/torture/internal/api"
 	"github.com/witan-kv/witan/scripts/torture/internal/check"
 	"github.com/witan-kv/witan/scripts/torture/internal/history"
 	"github.com/witan-kv/witan/scripts/torture/internal/procs"
-	"github.com/witan-kv/witan/scripts/torture/internal/v2"
 )
 
 const (
@@ -116,7 +116,7 @@ func (t *trial) heal(ctx context.Context) error {
 func (t *trial) listings(ctx context.Context) ([]history.Listing, error) {
 	var out []history.Listing
 	for _, url := range t.urls() {
-		c := v2.NewClient(url, heals)
+		c := api.NewClient(url, heals)
 		at := t.rec.Clock.Now()
 		l, err := c.List(ctx, "/", true)
 		c.Close()
@@ -158,7 +158,7 @@ func (t *trial) sequences(ctx context.Context, watchers []*watcher, upto uint64)
 func (t *trial) judge(listings []history.Listing, sequences []check.Sequence, upto uint64) {
 	ops, order := t.rec.Ops(), check.OrderOf(t.opt.groups)
 	t.rep.violate(check.Unique(ops)...)
-	t.rep.violate(check.InOrderNames(ops)...)
+	t.rep.violate(check.InOrderNames(ops, order)...)
 	t.rep.violate(check.Connections(ops, order)...)
 	t.rep.violate(check.OwnWrites(ops)...)
 	for _, l := range listings {

@@ -7,9 +7,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/witan-kv/witan/scripts/torture/internal/api"
 	"github.com/witan-kv/witan/scripts/torture/internal/check"
 	"github.com/witan-kv/witan/scripts/torture/internal/history"
-	"github.com/witan-kv/witan/scripts/torture/internal/v2"
 )
 
 // watcher follows every change of the tree over all faults: after each cut it resumes behind the last event it was told of,
@@ -65,10 +65,10 @@ const idle = 3 * time.Second
 
 func (w *watcher) run(ctx context.Context) {
 	defer close(w.done)
-	var client *v2.Client
+	var client *api.Client
 	for ctx.Err() == nil {
 		if client == nil {
-			client = v2.NewClient(w.urls[w.at], time.Second)
+			client = api.NewClient(w.urls[w.at], time.Second)
 		}
 		if w.once(ctx, client) {
 			continue
@@ -86,7 +86,7 @@ func (w *watcher) run(ctx context.Context) {
 }
 
 // once makes one watch and says whether it went well enough to ask the same member again.
-func (w *watcher) once(ctx context.Context, client *v2.Client) bool {
+func (w *watcher) once(ctx context.Context, client *api.Client) bool {
 	w.mu.Lock()
 	from := w.next
 	w.mu.Unlock()
@@ -95,13 +95,13 @@ func (w *watcher) once(ctx context.Context, client *v2.Client) bool {
 	silence := time.AfterFunc(idle, cancel)
 	defer silence.Stop()
 	told := 0
-	err := client.Watch(ctx, v2.Watch{Key: "/", From: from, Recursive: true, Stream: w.stream}, w.accepted, func(e history.Event) bool {
+	err := client.Watch(ctx, api.Watch{Key: "/", From: from, Recursive: true, Stream: w.stream}, w.accepted, func(e history.Event) bool {
 		silence.Reset(idle)
 		told++
 		w.tell(e)
 		return true
 	})
-	if errors.Is(err, v2.ErrCleared) {
+	if errors.Is(err, api.ErrCleared) {
 		w.gap(err)
 	}
 	return err == nil && told > 0

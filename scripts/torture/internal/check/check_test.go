@@ -89,10 +89,15 @@ func TestInOrderNames(t *testing.T) {
 	post := func(index uint64, call, ret int) *history.Op {
 		return op(history.Post, fmt.Sprintf("/q/%020d", index), fmt.Sprint(index), index, call, ret)
 	}
-	expect(t, check.InOrderNames([]*history.Op{post(5, 0, 1), post(7, 2, 3)}), false)
-	expect(t, check.InOrderNames([]*history.Op{post(7, 0, 1), post(5, 2, 3)}), true)
-	expect(t, check.InOrderNames([]*history.Op{post(7, 0, 3), post(5, 2, 4)}), false)
-	expect(t, check.InOrderNames([]*history.Op{op(history.Post, "/q/00000000000000000005", "x", 6, 0, 1)}), true)
+	expect(t, check.InOrderNames([]*history.Op{post(5, 0, 1), post(7, 2, 3)}, check.BySegment), false)
+	expect(t, check.InOrderNames([]*history.Op{post(7, 0, 1), post(5, 2, 3)}, check.BySegment), true)
+	expect(t, check.InOrderNames([]*history.Op{post(7, 0, 3), post(5, 2, 4)}, check.BySegment), false)
+	expect(t, check.InOrderNames([]*history.Op{op(history.Post, "/q/00000000000000000005", "x", 6, 0, 1)}, check.Whole), true)
+	first, second := op(history.Post, "/00000000000000000007", "1", 7, 0, 1), op(history.Post, "/00000000000000000005", "2", 5, 2, 3)
+	expect(t, check.InOrderNames([]*history.Op{first, second}, check.Whole), true)
+	expect(t, check.InOrderNames([]*history.Op{first, second}, check.BySegment), true)
+	second.Member = 1
+	expect(t, check.InOrderNames([]*history.Op{first, second}, check.BySegment), false)
 }
 
 func TestConnections(t *testing.T) {

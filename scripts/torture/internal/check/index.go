@@ -78,8 +78,9 @@ func sweep(ops []*history.Op, visit func(op, newest *history.Op)) {
 	}
 }
 
-// InOrderNames says that the name a POST made is its index, 20 digits, and that names grow in real time in each directory (MR-11).
-func InOrderNames(ops []*history.Op) []Violation {
+// InOrderNames says that the name a POST made is its index, 20 digits, and that names grow in real time in each directory (MR-11). With
+// several groups the names in the root are top-level directories of their own; they grow with what each member has seen.
+func InOrderNames(ops []*history.Op, order Order) []Violation {
 	var out []Violation
 	queues := map[string][]*history.Op{}
 	for _, op := range ops {
@@ -90,6 +91,9 @@ func InOrderNames(ops []*history.Op) []Violation {
 			out = append(out, violation("names", []*history.Op{op}, "the name is %s, the index %d", path.Base(op.Key), op.Index))
 		}
 		dir := path.Dir(op.Key)
+		if dir == "/" && order == BySegment {
+			dir = fmt.Sprintf("/ through member %d", op.Member)
+		}
 		queues[dir] = append(queues[dir], op)
 	}
 	for dir, queue := range queues {

@@ -39,7 +39,7 @@ func (s *Sequence) ordered() []Violation {
 // differs tells of the first difference only: what follows it is the same difference shifted.
 func (s *Sequence) differs(o *Sequence, upto uint64) []Violation {
 	a, b := s.cut(upto), o.cut(upto)
-	for i := 0; i < max(len(a), len(b)); i++ {
+	for i := range max(len(a), len(b)) {
 		if i < len(a) && i < len(b) && a[i].Same(&b[i]) {
 			continue
 		}

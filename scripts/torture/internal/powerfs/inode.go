@@ -38,10 +38,10 @@ func newInode(id uint64, mode uint32) *inode {
 func (n *inode) writable(i int64) *page {
 	n.dirty[i] = struct{}{}
 	p := n.seen.pages[i]
-	switch {
-	case p == nil:
+	switch p {
+	case nil:
 		p = new(page)
-	case p == n.durable.pages[i]:
+	case n.durable.pages[i]:
 		clone := *p
 		p = &clone
 	default:

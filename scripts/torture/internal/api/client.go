@@ -1,4 +1,4 @@
-package v2
+package api
 
 import (
 	"context"
@@ -67,7 +67,7 @@ func NewClient(base string, timeout time.Duration) *Client {
 }
 
 // ErrNotSent says that no connection was made, so that the member saw nothing of the request.
-var ErrNotSent = errors.New("v2: no connection")
+var ErrNotSent = errors.New("api: no connection")
 
 // Conn numbers the client's connections: it grows when a new one was needed.
 func (c *Client) Conn() int { return c.conns }
@@ -94,11 +94,11 @@ func (c *Client) Do(ctx context.Context, r Request) (Answer, error) {
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
-		return Answer{}, fmt.Errorf("v2: read the answer: %w", err)
+		return Answer{}, fmt.Errorf("api: read the answer: %w", err)
 	}
 	a := Answer{Status: resp.StatusCode, Index: index(resp)}
 	if err := json.Unmarshal(body, &a); err != nil {
-		return a, fmt.Errorf("v2: status %d: %q: %w", resp.StatusCode, body[:min(len(body), 200)], err)
+		return a, fmt.Errorf("api: status %d: %q: %w", resp.StatusCode, body[:min(len(body), 200)], err)
 	}
 	return a, nil
 }
@@ -113,7 +113,7 @@ func (c *Client) send(ctx context.Context, r Request) (*http.Response, error) {
 	}
 	req, err := http.NewRequestWithContext(ctx, r.Method, target, body)
 	if err != nil {
-		return nil, fmt.Errorf("v2: %w", err)
+		return nil, fmt.Errorf("api: %w", err)
 	}
 	if body != nil {
 		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
@@ -123,7 +123,7 @@ func (c *Client) send(ctx context.Context, r Request) (*http.Response, error) {
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("v2: %w", err)
+		return nil, fmt.Errorf("api: %w", err)
 	}
 	return resp, nil
 }
@@ -147,7 +147,7 @@ func (c *Client) List(ctx context.Context, key string, quorum bool) (history.Lis
 	case a.Code == 100:
 		return l, nil
 	case a.Code != 0 || a.Node == nil:
-		return l, fmt.Errorf("v2: list %s: status %d, error %d %s (%s)", key, a.Status, a.Code, a.Message, a.Cause)
+		return l, fmt.Errorf("api: list %s: status %d, error %d %s (%s)", key, a.Status, a.Code, a.Message, a.Cause)
 	}
 	a.Node.files(l.Nodes)
 	return l, nil

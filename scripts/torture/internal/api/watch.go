@@ -1,4 +1,4 @@
-package v2
+package api
 
 import (
 	"context"
@@ -14,7 +14,7 @@ import (
 )
 
 // ErrCleared says the history a watch asked for is gone (error 401).
-var ErrCleared = errors.New("v2: the requested history has been cleared")
+var ErrCleared = errors.New("api: the requested history has been cleared")
 
 // Watch asks for changes of a key.
 type Watch struct {
@@ -55,11 +55,11 @@ func (c *Client) Watch(ctx context.Context, w Watch, accepted func(index uint64)
 		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
-			return fmt.Errorf("v2: watch: %w", err)
+			return fmt.Errorf("api: watch: %w", err)
 		case a.Code == 401:
 			return fmt.Errorf("%w: %s", ErrCleared, a.Cause)
 		case a.Code != 0 || a.Node == nil:
-			return fmt.Errorf("v2: watch: status %d, error %d %s (%s)", resp.StatusCode, a.Code, a.Message, a.Cause)
+			return fmt.Errorf("api: watch: status %d, error %d %s (%s)", resp.StatusCode, a.Code, a.Message, a.Cause)
 		}
 		if !on(a.event()) && w.Stream {
 			return nil // a long poll is read to its end, which keeps the connection
