@@ -36,7 +36,6 @@ type Node struct {
 	groups    []*group
 	order     *order // of events over several groups; nil with one
 	turn      atomic.Uint64
-	seen      atomic.Uint64 // highest index seen in any group here
 
 	transport *peer.Transport
 	server    *peer.Server
@@ -184,7 +183,6 @@ func (n *Node) openStores() error {
 		}
 		n.groups = append(n.groups, g)
 		frontiers = append(frontiers, st.Frontier())
-		raise(&n.seen, st.Frontier())
 	}
 	if len(n.groups) > 1 {
 		n.order = newOrder(n, frontiers)
@@ -314,18 +312,16 @@ func (n *Node) Failed() <-chan error { return n.failed }
 // ClusterID returns the id of the cluster.
 func (n *Node) ClusterID() uint64 { return n.id.ClusterID }
 
-// observe notes how far a group has come, after its own watchers were told.
+// observe passes on how far a group has come, after its own watchers were told.
 // The groups' apply goroutines call it.
 func (n *Node) observe(g *group, frontier uint64, events []*store.Event) {
-	raise(&n.seen, frontier)
 	if n.order != nil {
 		n.order.publish(g.id, frontier, events)
 	}
 }
 
-// observeGap notes that a group jumped ahead and the events between are lost.
+// observeGap passes on that a group jumped ahead and the events between are lost.
 func (n *Node) observeGap(g *group, frontier uint64) {
-	raise(&n.seen, frontier)
 	if n.order != nil {
 		n.order.reset(g.id, frontier)
 	}
@@ -337,12 +333,12 @@ func (g *group) reset(frontier uint64) {
 	g.skipped(g, frontier)
 }
 
-// raise sets v to at least x.
-func raise(v *atomic.Uint64, x uint64) {
-	for {
-		old := v.Load()
-		if old >= x || v.CompareAndSwap(old, x) {
-			return
-		}
+// frontier returns the highest index this member has come to in any group.
+// Whatever a client knows through this member is at or below it.
+func (n *Node) frontier() uint64 {
+	var highest uint64
+	for _, g := range n.groups {
+		highest = max(highest, g.st.Frontier())
 	}
+	return highest
 }

@@ -114,7 +114,7 @@ func (o *order) run(ctx context.Context) {
 		if !o.wanted() {
 			continue
 		}
-		target := o.n.seen.Load()
+		target := o.n.frontier()
 		for _, i := range o.merge.Lagging(target) {
 			if o.inFlight[i].CompareAndSwap(false, true) {
 				o.n.wg.Go(func() { o.tick(ctx, o.n.groups[i], target) })

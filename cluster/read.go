@@ -25,7 +25,7 @@ func (n *Node) Do(ctx context.Context, cmd store.Command, seen uint64) (Answer, 
 		return Answer{}, ErrReadOnly
 	}
 	g := n.routeCommand(&cmd)
-	cmd.Floor = max(n.seen.Load(), seen)
+	cmd.Floor = max(n.frontier(), seen)
 	p, err := g.do(ctx, &cmd)
 	if err != nil {
 		return Answer{}, err
@@ -42,7 +42,7 @@ func (n *Node) Do(ctx context.Context, cmd store.Command, seen uint64) (Answer, 
 }
 
 func (n *Node) checkSeen(seen uint64) error {
-	if seen > n.seen.Load()+seenSlack {
+	if seen > n.frontier()+seenSlack {
 		return ErrIndexTooHigh
 	}
 	return nil
@@ -84,7 +84,7 @@ func (n *Node) getRoot(ctx context.Context, r Read) (Answer, error) {
 			return Answer{}, err
 		}
 	}
-	target := max(n.seen.Load(), r.Seen)
+	target := max(n.frontier(), r.Seen)
 	if r.Quorum {
 		ctx, cancel := context.WithTimeoutCause(ctx, n.cfg.requestTimeout(), ErrTimeout)
 		defer cancel()

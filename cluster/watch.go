@@ -10,15 +10,15 @@ import (
 // to resume from: everything above it that matches is delivered.
 func (n *Node) Watch(_ context.Context, req watch.Request) (*watch.Watcher, Answer, error) {
 	g := n.route(req.Key)
-	hub, index := g.hub, uint64(0)
+	hub, now := g.hub, g.st.Frontier()
 	if req.Key.IsRoot() && n.order != nil {
-		hub = n.order.hub
-		if req.From == 0 {
-			// Now is what this member has seen, which may be above the closed
-			// index: what was written before is not news.
-			index = n.seen.Load()
-			req.From = index + 1
-		}
+		hub, now = n.order.hub, n.frontier()
+	}
+	fromNow := req.From == 0
+	if fromNow {
+		// Now is what a read here shows, which the hub may be about to hear
+		// of: what was written before is not news.
+		req.From = now + 1
 	}
 	w, err := hub.Watch(req)
 	if err != nil {
@@ -27,7 +27,11 @@ func (n *Node) Watch(_ context.Context, req watch.Request) (*watch.Watcher, Answ
 	if n.order != nil {
 		n.order.wake()
 	}
-	_, raftIndex := g.st.Position()
-	_, term, _ := g.lead.now()
-	return w, Answer{Index: max(index, w.Index()), RaftIndex: raftIndex, Term: term}, nil
+	a := Answer{Index: w.Index()}
+	if fromNow {
+		a.Index = now
+	}
+	_, a.RaftIndex = g.st.Position()
+	_, a.Term, _ = g.lead.now()
+	return w, a, nil
 }
