@@ -50,7 +50,7 @@ func (s *Store) unreadable(err error) *Error {
 func (s *Store) read(v *view, k Key, recursive bool, at uint64) (*Event, *Error) {
 	n := &Node{Dir: true}
 	if !k.IsRoot() {
-		r, found, err := v.record(appendNodeKey(nil, k), at)
+		r, found, err := v.record(k, at)
 		if err != nil {
 			return nil, s.unreadable(err)
 		}
@@ -67,10 +67,27 @@ func (s *Store) read(v *view, k Key, recursive bool, at uint64) (*Event, *Error)
 	return &Event{Action: ActionGet, Node: n, Index: at}, nil
 }
 
+// usualPlace is the length of a place that a look-up makes without allocating.
+const usualPlace = 128
+
+// record reads the node at k as it was at the given index. k is not the root.
+func (v *view) record(k Key, at uint64) (r record, found bool, err error) {
+	var buf [usualPlace]byte
+	value, index, found, err := v.get(appendNodeKey(buf[:0], k), at)
+	if err != nil || !found {
+		return record{}, false, err
+	}
+	r, err = decodeRecord(value, index)
+	if err != nil {
+		return record{}, false, fmt.Errorf("store: read node: %w", err)
+	}
+	return r, true, nil
+}
+
 // missing says why there was no node at k. See step.missing.
 func (v *view) missing(k Key, at uint64) *Error {
 	for parent := k.Parent(); !parent.IsRoot(); parent = parent.Parent() {
-		r, found, err := v.record(appendNodeKey(nil, parent), at)
+		r, found, err := v.record(parent, at)
 		if err != nil {
 			return &Error{Code: CodeRaftInternal, Cause: err.Error(), Index: at}
 		}

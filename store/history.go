@@ -99,8 +99,7 @@ func (s *Store) readEvent(v *view, index uint64, value string) (*Event, error) {
 	if err != nil {
 		return nil, err
 	}
-	place := appendNodeKey(nil, t.key)
-	old, existed, err := v.record(place, index-1)
+	old, existed, err := v.record(t.key, index-1)
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +114,7 @@ func (s *Store) readEvent(v *view, index uint64, value string) (*Event, error) {
 		}
 		return e, nil
 	}
-	now, _, err := v.record(place, index)
+	now, _, err := v.record(t.key, index)
 	if err != nil {
 		return nil, err
 	}
@@ -140,22 +139,9 @@ func (s *Store) removedAt(index uint64) func(Key) bool {
 			return true
 		}
 		defer v.release()
-		_, _, found, err := v.get(appendNodeKey(nil, k), index-1)
+		_, found, err := v.record(k, index-1)
 		return found || err != nil
 	}
-}
-
-// record reads a node as it was at the given index.
-func (v *view) record(place []byte, at uint64) (r record, found bool, err error) {
-	value, index, found, err := v.get(place, at)
-	if err != nil || !found {
-		return record{}, false, err
-	}
-	r, err = decodeRecord(value, index)
-	if err != nil {
-		return record{}, false, fmt.Errorf("store: read node: %w", err)
-	}
-	return r, true, nil
 }
 
 // trimHistory lets the oldest events go until h holds no more than are to be

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"errors"
 	"sync"
 )
@@ -156,7 +157,7 @@ func (v *view) get(place []byte, at uint64) (value string, index uint64, found b
 	if p, pending := v.pending(place, at); pending {
 		return p.value, p.index, !p.gone, nil
 	}
-	return v.db.get(place, at)
+	return v.db.get(bytes.Clone(place), at) // a clone, so that callers can look up from their stack
 }
 
 // pending looks a place up in the overlay. A view whose database was replaced

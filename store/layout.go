@@ -38,6 +38,12 @@ func appendNodeKey(b []byte, k Key) []byte {
 	return append(b, k.path[slash+1:]...)
 }
 
+// nodePlace returns the place of k's record as a string.
+func nodePlace(k Key) string {
+	var buf [usualPlace]byte
+	return string(appendNodeKey(buf[:0], k))
+}
+
 // childrenPrefix returns what the places of all children of dir begin with.
 func childrenPrefix(dir Key) string {
 	b := make([]byte, 0, 5+len(dir.path))

@@ -72,12 +72,12 @@ const longKeyCause = "the key is longer than 32768 bytes"
 
 // get returns the node at k, which is not the root.
 func (st *step) get(k Key) (r record, found bool) {
-	s := st.store
-	s.scratch = appendNodeKey(s.scratch[:0], k)
-	if _, dead := st.dead[string(s.scratch)]; dead {
-		return record{}, false
+	if st.dead != nil {
+		if _, dead := st.dead[nodePlace(k)]; dead {
+			return record{}, false
+		}
 	}
-	r, found, err := st.view.record(s.scratch, st.view.head.frontier)
+	r, found, err := st.view.record(k, st.view.head.frontier)
 	st.fail(err)
 	return r, found
 }
@@ -144,7 +144,7 @@ func (st *step) change(action Action, k Key, r record, old prior, refresh bool) 
 
 // put stages a node and its note in the expiry queue.
 func (st *step) put(k Key, r record, old prior, index uint64) {
-	st.stage(string(appendNodeKey(nil, k)), version{index: index, value: r.encode(index)})
+	st.stage(nodePlace(k), version{index: index, value: r.encode(index)})
 	if old.hasTTL && r.hasTTL && old.deadline == r.deadline {
 		return
 	}
@@ -207,7 +207,7 @@ func (st *step) takeBelow(dir Key, index uint64) []string {
 }
 
 func (st *step) take(k Key, r *record, index uint64) {
-	st.empty(string(appendNodeKey(nil, k)), index)
+	st.empty(nodePlace(k), index)
 	if r.hasTTL {
 		st.unqueue(k, r, index)
 	}

@@ -75,7 +75,6 @@ type Store struct {
 	digest   digest
 	upcoming []uint64   // indexes of the events after the oldest; see nextEvent
 	staged   []mutation // memory of the last step, used again
-	scratch  []byte
 
 	closing   chan struct{}
 	closeOnce sync.Once
