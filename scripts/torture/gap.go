@@ -36,9 +36,11 @@ const (
 	hasty = 200 * time.Millisecond
 	// perMember is how many writers each member has.
 	perMember = 3
-	// homeOfGroup0 is a top-level directory of witan's key group 0 whatever the number of groups (design §3).
-	homeOfGroup0 = "/00000000000000000000"
 )
+
+// homeOf is a top-level directory that witan keeps in a key group, whatever the number of groups above it (design §3: a
+// name of 20 digits belongs to the group of its number).
+func homeOf(group int) string { return fmt.Sprintf("/%020d", group) }
 
 func runGap(ctx context.Context, t *trial) error {
 	var gaps []time.Duration
@@ -136,7 +138,7 @@ func (t *trial) startWriters(ctx context.Context) *writers {
 		a.timeout = hasty
 		w.done.Go(func() {
 			defer a.close()
-			key := fmt.Sprintf("%s/w%d", homeOfGroup0, a.id)
+			key := fmt.Sprintf("%s/w%d", homeOf(0), a.id)
 			for ctx.Err() == nil {
 				if a.do(context.WithoutCancel(ctx), &history.Op{Kind: history.Set, Key: key}).Outcome != history.OK {
 					_ = pause(ctx, 5*time.Millisecond)

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -69,10 +70,11 @@ func runPower(ctx context.Context, t *trial) error {
 // powerTrial is a trial whose members keep their data on disks that can lose power.
 type powerTrial struct {
 	*trial
-	rng   *rand.Rand
-	disks []*powerfs.Disk
-	loss  powerfs.Loss
-	first int // operation on these disks
+	rng    *rand.Rand
+	disks  []*powerfs.Disk
+	mounts []string // where they are mounted
+	loss   powerfs.Loss
+	first  int // operation on these disks
 }
 
 // start gives every member an empty disk and starts the cluster.
@@ -83,7 +85,7 @@ func (p *powerTrial) start(ctx context.Context, round int) error {
 	}
 	c := p.config()
 	c.Dir = filepath.Join(p.opt.dir, fmt.Sprint(round))
-	p.disks, p.first = nil, len(p.rec.Ops())
+	p.disks, p.mounts, p.first = nil, nil, len(p.rec.Ops())
 	for i := range p.opt.members {
 		d := powerfs.New(powerfs.Options{Entries: powerfs.Entries(p.opt.entries), Lying: p.opt.lying})
 		dir := filepath.Join(c.Dir, fmt.Sprintf("disk%d", i))
@@ -94,9 +96,27 @@ func (p *powerTrial) start(ctx context.Context, round int) error {
 			return err
 		}
 		p.cleanups = append(p.cleanups, func() { _ = d.Unmount() })
-		p.disks, c.DataDirs = append(p.disks, d), append(c.DataDirs, dir)
+		if err := p.dataDir(dir); err != nil {
+			return err
+		}
+		p.disks, p.mounts, c.DataDirs = append(p.disks, d), append(p.mounts, dir), append(c.DataDirs, filepath.Join(dir, "data"))
 	}
 	return p.boot(ctx, c)
+}
+
+// dataDir makes the data directory on a new disk last, as an operator's would: neither witan nor etcd syncs the directory above it.
+func (p *powerTrial) dataDir(disk string) error {
+	if err := makeDir(filepath.Join(disk, "data")); err != nil {
+		return err
+	}
+	f, err := os.Open(disk)
+	if err != nil {
+		return fmt.Errorf("sync %s: %w", disk, err)
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("sync %s: %w", disk, err)
+	}
+	return nil
 }
 
 // round writes, cuts the power of all members at once, and looks for what was acknowledged.
@@ -142,7 +162,7 @@ func (p *powerTrial) cut() error {
 			return err
 		}
 		p.loss.Pages, p.loss.Entries = p.loss.Pages+l.Pages, p.loss.Entries+l.Entries
-		if err := d.Mount(filepath.Dir(p.cluster.Members[i].DataDir)); err != nil {
+		if err := d.Mount(p.mounts[i]); err != nil {
 			return err
 		}
 	}

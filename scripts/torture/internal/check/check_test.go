@@ -113,6 +113,7 @@ func TestOwnWrites(t *testing.T) {
 	expect(t, check.OwnWrites([]*history.Op{with(&get, func(o *history.Op) { o.Index = 9 })}), true)
 	expect(t, check.OwnWrites([]*history.Op{with(&get, func(o *history.Op) { o.Found, o.Index, o.Header = false, 0, 12 })}), false)
 	expect(t, check.OwnWrites([]*history.Op{with(&get, func(o *history.Op) { o.Found, o.Index, o.Header = false, 0, 9 })}), true)
+	expect(t, check.OwnWrites([]*history.Op{{Kind: history.Get, Key: "/a", Outcome: history.Fail, AtLeast: 10}}), false) // never sent
 }
 
 func TestDurable(t *testing.T) {

@@ -133,7 +133,7 @@ func Connections(ops []*history.Op, order Order) []Violation {
 func OwnWrites(ops []*history.Op) []Violation {
 	var out []Violation
 	for _, op := range ops {
-		if op.Kind != history.Get || op.AtLeast == 0 || op.Outcome == history.Unknown {
+		if op.Kind != history.Get || op.AtLeast == 0 || op.Outcome != history.OK {
 			continue
 		}
 		switch {

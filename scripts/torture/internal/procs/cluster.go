@@ -58,7 +58,7 @@ func New(c Config) (*Cluster, error) {
 		}
 		m.DataDir = filepath.Join(c.Dir, m.Name+".data")
 		if i < len(c.DataDirs) {
-			m.DataDir = filepath.Join(c.DataDirs[i], m.Name+".data")
+			m.DataDir = c.DataDirs[i]
 		}
 		m.Log = filepath.Join(c.Dir, m.Name+".log")
 		peers = append(peers, m.Name+"="+m.Peer)
