@@ -1,7 +1,9 @@
 package watch
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -47,9 +49,9 @@ func removal(index uint64, key string, gone ...string) *store.Event {
 	return e
 }
 
-// setRemoved makes e answer Removed. Only the store makes such events, and
-// these tests do without one: the store has none of this package's speed and
-// could not be asked for every case in contract §2.2.
+// setRemoved makes e answer Removed. Only a store can make such events, but it
+// would have to be led to each of the cases tried here by real writes, and
+// slowly; TestWithAStore shows that its events do the same.
 func setRemoved(e *store.Event, removed func(store.Key) bool) {
 	f := reflect.ValueOf(e).Elem().FieldByName("removed")
 	*(*func(store.Key) bool)(unsafe.Pointer(f.UnsafeAddr())) = removed
@@ -80,7 +82,7 @@ func (h *history) Events(from, to uint64, limit int) ([]*store.Event, error) {
 	}
 	var found []*store.Event
 	i, _ := slices.BinarySearchFunc(h.events, from, func(e *store.Event, x uint64) int {
-		return int(e.Index) - int(x) //nolint:gosec // indexes of tests are small
+		return cmp.Compare(e.Index, x)
 	})
 	for ; i < len(h.events) && len(found) < limit && h.events[i].Index <= to; i++ {
 		found = append(found, h.events[i])
@@ -174,7 +176,7 @@ func drain(t testing.TB, w *Watcher) (got []uint64, ended bool) {
 	for {
 		e, err := w.Next(atOnce{context.Background()})
 		switch {
-		case err == ErrEnded: //nolint:errorlint // it is promised as it is
+		case errors.Is(err, ErrEnded):
 			return got, true
 		case err != nil:
 			t.Fatalf("next: %v", err)

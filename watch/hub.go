@@ -59,9 +59,7 @@ func (h *Hub) Publish(frontier uint64, events ...*store.Event) {
 		}
 		h.last = e.Index
 		h.tail.push(e)
-		if !e.Refresh {
-			h.tellLocked(e)
-		}
+		h.tellLocked(e)
 	}
 	h.last = max(h.last, frontier)
 }

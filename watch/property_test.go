@@ -122,6 +122,12 @@ func (m *model) reset(t *rapid.T) {
 }
 
 func (m *model) watch(t *rapid.T) {
+	for range rapid.IntRange(1, 5).Draw(t, "watchers") {
+		m.watchOnce(t)
+	}
+}
+
+func (m *model) watchOnce(t *rapid.T) {
 	last := m.hub.Last()
 	req := Request{
 		Key:       store.ParseKey(drawKey(t, 0)),
@@ -261,11 +267,10 @@ func drawEvent(t *rapid.T, index uint64) *store.Event {
 	case 0:
 		return refresh(index, key)
 	case 1:
-		var gone []string
-		for range rapid.IntRange(0, 6).Draw(t, "gone") {
-			gone = append(gone, strings.TrimSuffix(key+drawKey(t, 0), "/"))
-		}
-		return removal(index, key, gone...)
+		e := removal(index, key)
+		last := rapid.SampledFrom([]string{"", "a", "b", "ab", "_h"}).Draw(t, "gone")
+		setRemoved(e, func(k store.Key) bool { return last == "" || k.Name() == last })
+		return e
 	default:
 		return change(index, key)
 	}

@@ -47,13 +47,13 @@ func readUntil(t *testing.T, h *Hub, req Request, last uint64) (got []uint64) {
 // TestLookBackRacesPublish has hundreds of clients begin at random indexes
 // while one publisher goes at full speed.
 func TestLookBackRacesPublish(t *testing.T) {
-	const last, keys = 6000, 7
+	const last, keys = 3000, 7
 	key := func(i uint64) string { return fmt.Sprintf("/d/k%d", i%keys) }
 	for _, tail := range []int{1, 100 * kiB, 1 << 24} {
 		t.Run(fmt.Sprint(tail), func(t *testing.T) {
 			s := newStage(tail)
 			var clients sync.WaitGroup
-			for n := range 300 {
+			for n := range 200 {
 				clients.Add(1)
 				go func() {
 					defer clients.Done()
@@ -88,7 +88,7 @@ func TestLookBackRacesPublish(t *testing.T) {
 // TestGetThenWatchSeesTheNextWrite is the recipe every client uses: take the
 // index, watch from the next (reliability MR-5).
 func TestGetThenWatchSeesTheNextWrite(t *testing.T) {
-	const last = 20000
+	const last = 5000
 	s := newStage(8 * kiB)
 	done := make(chan struct{})
 	for range 4 {
