@@ -48,9 +48,11 @@ type config struct {
 }
 
 // defaultConfig returns etcd's defaults: those of 3.4, which listens on one
-// port for clients and one for peers where 2.3 had two each. Snapshots are
-// taken as often as 2.3 takes them: they are cheap here, and what lies between
-// two of them is what a restart has to read again.
+// port for clients and one for peers where 2.3 had two each. Two are those of
+// 2.3: snapshots are cheap here and taken as often, since what lies between two
+// of them is what a restart has to read again; and no origin may call from a
+// browser unless --cors says so, since a store without users should not be
+// open to every page that somebody near it looks at.
 func defaultConfig() config {
 	return config{
 		Name:            "default",
@@ -66,7 +68,6 @@ func defaultConfig() config {
 		Groups:          1,
 		EventHistory:    100_000,
 		MaxValueBytes:   1 << 20,
-		CORS:            stringList{"*"},
 		LogLevel:        "info",
 		Proxy:           "off",
 	}

@@ -56,7 +56,7 @@ func (t *flagTable) defineMember(c *config) {
 		s.Uint64Var(&c.SnapshotCount, "snapshot-count", c.SnapshotCount, "log entries between two snapshots")
 		s.UintVar(&c.Heartbeat, "heartbeat-interval", c.Heartbeat, "milliseconds between a leader's heartbeats")
 		s.UintVar(&c.Election, "election-timeout", c.Election, "milliseconds without a leader before an election")
-		s.Var(&c.CORS, "cors", "origins that browsers may call from; * for all")
+		s.Var(&c.CORS, "cors", "origins that browsers may call from, * for all (default none)")
 	})
 }
 

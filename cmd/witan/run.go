@@ -50,6 +50,7 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 
 // serve runs a member until ctx ends, which is no error.
 func serve(ctx context.Context, c config, log zerolog.Logger) error {
+	log.Info().Str("version", version).Str("commit", commit).Str("data-dir", c.DataDir).Msg("witan starts")
 	p, err := open(ctx, c, log)
 	if err != nil {
 		if ctx.Err() != nil {
