@@ -1,0 +1,21 @@
+// Bench measures witan beside etcd on the same machine.
+//
+// It starts Debian's etcd 3.4 with its v2 API, a witan server with the same
+// durability and an empty chi handler (floor.go) as the least that a server on
+// net/http can cost. It drives them in turn, several rounds of etcd, witan and
+// floor, over raw keep-alive connections, so that a disturbance of the machine
+// meets all of them, and prints medians with the lowest and highest round.
+//
+// Times on a shared machine are noisy. The figure to look at is the server's
+// CPU time per request and its ratio to etcd's in the same run. The column
+// "others" says how much of the machine was taken by processes that have
+// nothing to do with the measurement.
+//
+//	go run ./scripts/bench                     all workloads, a table
+//	go run ./scripts/bench -json               a JSON line per sample
+//	go run ./scripts/bench -write              docs/performance.md as well
+//	go run ./scripts/bench -h                  all flags
+//
+// A workload is an entry of workloads in workload.go; what is measured of it is
+// a loadSample (load.go), how it is shown is report.go.
+package main
