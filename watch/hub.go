@@ -118,8 +118,8 @@ func (h *Hub) Watchers() int {
 
 // tellLocked queues e for every live watcher that wants it.
 func (h *Hub) tellLocked(e *store.Event) {
-	// Many may watch one key, and to ask whether a removal took it may mean to
-	// look into the tree of the store: ask once for neighbours alike.
+	// Many may watch one key, and whether a removal took it is searched for
+	// among all keys that it took: ask once for neighbours alike.
 	var asked Request
 	var answer, known bool
 	h.live.candidates(e, func(w *Watcher) {

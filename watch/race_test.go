@@ -49,6 +49,10 @@ func readUntil(t *testing.T, h *Hub, req Request, last uint64) (got []uint64) {
 func TestLookBackRacesPublish(t *testing.T) {
 	const last, keys = 3000, 7
 	key := func(i uint64) string { return fmt.Sprintf("/d/k%d", i%keys) }
+	var parsed [keys]store.Key
+	for i := range parsed {
+		parsed[i] = store.ParseKey(key(uint64(i)))
+	}
 	for _, tail := range []int{1, 100 * kiB, 1 << 24} {
 		t.Run(fmt.Sprint(tail), func(t *testing.T) {
 			s := newStage(tail)
@@ -59,13 +63,13 @@ func TestLookBackRacesPublish(t *testing.T) {
 					defer clients.Done()
 					req := Request{Key: store.ParseKey("/d"), Recursive: true, Stream: n%3 != 0, From: 1 + rand.Uint64N(last)}
 					if n%2 == 0 {
-						req.Key, req.Recursive = store.ParseKey(key(last)), n%4 == 0
+						req.Key, req.Recursive = parsed[last%keys], n%4 == 0
 					}
 					begin := req.From
 					got := readUntil(t, s.Hub, req, last)
 					var want []uint64
 					for i := begin; i <= last; i++ {
-						if req.Key.Contains(store.ParseKey(key(i))) {
+						if req.Key.Contains(parsed[i%keys]) {
 							want = append(want, i)
 						}
 					}
