@@ -41,7 +41,7 @@ type group struct {
 	st   *store.Store
 	hub  *watch.Hub
 
-	// onward and skipped pass on what publish and reset told the hub.
+	// onward and skipped pass on what publish and skip told the hub.
 	onward  func(g *group, frontier uint64, events []*store.Event)
 	skipped func(g *group, frontier uint64)
 
@@ -67,4 +67,11 @@ func (g *group) leading() (term uint64, ok bool) {
 func (g *group) publish(frontier uint64, events []*store.Event) {
 	g.hub.Publish(frontier, events...)
 	g.onward(g, frontier, events)
+}
+
+// skip tells the watchers that the replica jumped to frontier and that the
+// events between are in its history, if anywhere.
+func (g *group) skip(frontier uint64) {
+	g.hub.Skip(frontier)
+	g.skipped(g, frontier)
 }

@@ -176,7 +176,7 @@ func (n *Node) openStores() error {
 			log:    n.log.With().Int("group", i).Logger(),
 			st:     st,
 			hub:    watch.NewHub(st, st.Frontier(), tailBytes),
-			onward: n.observe, skipped: n.observeGap,
+			onward: n.observe, skipped: n.observeSkip,
 			slots: make(chan struct{}, maxOutstanding),
 			next:  1, oldest: 1,
 			pending: make(map[uint64]*proposal),
@@ -320,17 +320,11 @@ func (n *Node) observe(g *group, frontier uint64, events []*store.Event) {
 	}
 }
 
-// observeGap passes on that a group jumped ahead and the events between are lost.
-func (n *Node) observeGap(g *group, frontier uint64) {
+// observeSkip passes on that a group jumped ahead.
+func (n *Node) observeSkip(g *group, frontier uint64) {
 	if n.order != nil {
-		n.order.reset(g.id, frontier)
+		n.order.skip(g.id, frontier)
 	}
-}
-
-// reset tells a group's watchers that events were skipped for good.
-func (g *group) reset(frontier uint64) {
-	g.hub.Reset(frontier)
-	g.skipped(g, frontier)
 }
 
 // frontier returns the highest index this member has come to in any group.

@@ -48,9 +48,10 @@ func (o *order) publish(group int, frontier uint64, events []*store.Event) {
 	o.moved()
 }
 
-// reset says that a group jumped to frontier and the events between are lost.
-func (o *order) reset(group int, frontier uint64) {
-	o.merge.Reset(group, frontier)
+// skip says that a group jumped to frontier and that the events between are
+// in its history, if anywhere.
+func (o *order) skip(group int, frontier uint64) {
+	o.merge.Skip(group, frontier)
 	o.moved()
 }
 

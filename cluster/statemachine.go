@@ -88,11 +88,11 @@ func (m *keyMachine) SaveSnapshot(prepared any, w io.Writer, stop <-chan struct{
 // RecoverFromSnapshot implements sm.IOnDiskStateMachine. Watchers get what the
 // snapshot skipped from the history that came with it, or are ended.
 func (m *keyMachine) RecoverFromSnapshot(r io.Reader, stop <-chan struct{}) error {
-	before := m.g.hub.Last()
 	if err := m.g.st.Restore(r, stop); err != nil {
 		return snapshotError(err)
 	}
-	return m.g.replay(before)
+	m.g.skip(m.g.st.Frontier())
+	return nil
 }
 
 // Close implements sm.IOnDiskStateMachine.
@@ -103,31 +103,4 @@ func snapshotError(err error) error {
 		return sm.ErrSnapshotStopped
 	}
 	return fmt.Errorf("cluster: snapshot: %w", err)
-}
-
-// replayPage is how many events of a gap are read at a time.
-const replayPage = 1024
-
-// replay publishes the events between a frontier and the store's.
-func (g *group) replay(from uint64) error {
-	to := g.st.Frontier()
-	for next := from + 1; next <= to; {
-		page, err := g.st.Events(next, to, replayPage)
-		var gone *store.Error
-		if errors.As(err, &gone) {
-			g.log.Warn().Uint64("from", from).Uint64("to", to).Msg("a snapshot skipped events that are no longer kept: watchers are ended")
-			g.reset(to)
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("cluster: replay events: %w", err)
-		}
-		if len(page) < replayPage {
-			g.publish(to, page)
-			return nil
-		}
-		next = page[len(page)-1].Index + 1
-		g.publish(next-1, page)
-	}
-	return nil
 }
