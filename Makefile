@@ -47,7 +47,7 @@ race: ## run the tests with the race detector
 	go test -race -timeout 15m $(PKG)
 
 .PHONY: check
-check: fmt vet lint imports race conformance torture ## all that must pass before a change goes in
+check: fmt vet lint imports conformance torture race ## all that must pass before a change goes in
 
 .PHONY: fmt
 fmt: ## list files that are not formatted (make format repairs them)

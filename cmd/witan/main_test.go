@@ -1,7 +1,10 @@
 package main
 
 import (
+	"context"
+	"fmt"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -9,7 +12,17 @@ import (
 // TestMain lets this test binary stand in for the command: anything that runs
 // "witan" in these tests runs main, coverage and race detector included.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"witan": main})
+	testscript.Main(m, map[string]func(){"witan": main, "stubborn": stubborn})
+}
+
+// stubborn is a program that will not stop when it is told to.
+func stubborn() {
+	ctx, release := catchSignals(context.Background())
+	defer release()
+	fmt.Println("running")
+	<-ctx.Done()
+	fmt.Println(context.Cause(ctx))
+	time.Sleep(patience)
 }
 
 // TestScripts runs the command line as a user would (testdata/script).
