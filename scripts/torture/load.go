@@ -16,7 +16,6 @@ type load struct {
 	done    sync.WaitGroup
 	stop    context.CancelFunc
 	count   atomic.Int64
-	began   time.Duration
 	perName int // operations before the keys are given new names
 }
 
@@ -51,7 +50,7 @@ const (
 // startLoad starts two clients pinned to each member and two that move.
 func (t *trial) startLoad(ctx context.Context, perName int) *load {
 	ctx, stop := context.WithCancel(ctx)
-	l := &load{t: t, stop: stop, began: t.rec.Clock.Now(), perName: perName}
+	l := &load{t: t, stop: stop, perName: perName}
 	for i := range 2*t.opt.members + 2 {
 		a := t.actor(i, i, i < 2*t.opt.members)
 		l.done.Go(func() {
@@ -62,11 +61,10 @@ func (t *trial) startLoad(ctx context.Context, perName int) *load {
 	return l
 }
 
-// end stops the clients, waits for them, and says how long they ran.
-func (l *load) end() time.Duration {
+// end stops the clients and waits for them.
+func (l *load) end() {
 	l.stop()
 	l.done.Wait()
-	return l.t.rec.Clock.Now() - l.began
 }
 
 func (l *load) client(ctx context.Context, a *actor) {

@@ -25,7 +25,7 @@ func powerScenario() scenario {
 		flags: func(f *flag.FlagSet, o *options) {
 			f.IntVar(&o.rounds, "rounds", o.rounds, "power cuts")
 			f.BoolVar(&o.fresh, "fresh", false, "an empty disk for each round")
-			f.StringVar(&o.entries, "entries", o.entries, "what makes names durable: kept (at once), journaled (any fsync, as ext4), strict (fsync of the directory)")
+			f.StringVar(&o.entries, "entries", o.entries, "what makes names durable: kept (at once), ordered (any fsync; sizes too), journaled (any fsync), strict (fsync of the directory)")
 			f.BoolVar(&o.lying, "lying-disk", false, "the disk ignores fsync; must fail")
 			f.Func("server-flag", "passed to the server, may be repeated (etcd: --unsafe-no-fsync=true must fail)", func(s string) error {
 				o.extra = append(o.extra, s)
@@ -62,6 +62,11 @@ func runPower(ctx context.Context, t *trial) error {
 	}
 	t.rep.figure("pages lost unsynced", float64(p.loss.Pages))
 	t.rep.figure("names lost unsynced", float64(p.loss.Entries))
+	syncs := 0
+	for _, d := range p.disks {
+		syncs += d.Syncs()
+	}
+	t.rep.figure("fsyncs of the last disks", float64(syncs))
 	t.rep.violate(check.Unique(t.rec.Ops()[p.first:])...)
 	t.rep.violate(check.RealTime(t.rec.Ops()[p.first:], check.OrderOf(t.opt.groups))...)
 	return nil

@@ -69,18 +69,21 @@ func runTTL(ctx context.Context, t *trial) error {
 	if err := t.awaitExpiry(ctx, watcher, leases); err != nil {
 		return err
 	}
-	leaderless := probe()
+	t.judgeLeases(leases, watcher.sequence(), probe())
+	return nil
+}
+
+// judgeLeases checks the expirations. While the leader was dead nothing could expire.
+func (t *trial) judgeLeases(leases []check.Lease, seq check.Sequence, leaderless time.Duration) {
 	t.rep.figure("longest time without a write s", leaderless.Seconds())
 	late := tolerated
 	if t.opt.killLeader {
 		late += leaderless
 	}
-	seq := watcher.sequence()
-	t.rep.violate(check.Sequences([]check.Sequence{seq}, seq.Events[len(seq.Events)-1].Index)...)
+	t.rep.violate(check.Sequences([]check.Sequence{seq}, 0)...)
 	t.rep.violate(check.Expiry(leases, seq, late)...)
 	t.rep.checked("leases", len(leases))
 	t.lateness(leases, seq)
-	return nil
 }
 
 // liveStream starts a stream of the whole tree and waits until it was accepted.
@@ -182,22 +185,33 @@ func (t *trial) awaitExpiry(ctx context.Context, w *watcher, leases []check.Leas
 	return pause(ctx, time.Second)
 }
 
+// lateness reports how late keys expired, all of them and by time to live: a clock that loses time shows in the longest.
 func (t *trial) lateness(leases []check.Lease, seq check.Sequence) {
-	due := map[string]time.Duration{}
+	of := map[string]check.Lease{}
 	for _, l := range leases {
-		due[l.Key] = l.Return + l.TTL
+		of[l.Key] = l
 	}
-	var late []time.Duration
+	late := map[time.Duration][]time.Duration{} // by TTL, 0 is all
+	var longest time.Duration
 	for _, e := range seq.Events {
-		if at, ok := due[e.Key]; ok && e.Action == "expire" {
-			late = append(late, e.At-at)
+		if l, ok := of[e.Key]; ok && e.Action == "expire" {
+			by := e.At - l.Return - l.TTL
+			late[0], late[l.TTL] = append(late[0], by), append(late[l.TTL], by)
+			longest = max(longest, l.TTL)
 		}
 	}
-	if len(late) == 0 {
+	if longest == 0 {
 		return
 	}
-	slices.Sort(late)
-	t.rep.figure("late median s", late[len(late)/2].Seconds())
-	t.rep.figure("late p99 s", late[len(late)*99/100].Seconds())
-	t.rep.figure("late worst s", late[len(late)-1].Seconds())
+	for _, l := range late {
+		slices.Sort(l)
+	}
+	all, short, long := late[0], late[time.Second], late[longest]
+	t.rep.figure("late median s", all[len(all)/2].Seconds())
+	t.rep.figure("late p99 s", all[len(all)*99/100].Seconds())
+	t.rep.figure("late worst s", all[len(all)-1].Seconds())
+	if len(short) > 0 {
+		t.rep.figure("late median of ttl 1 s", short[len(short)/2].Seconds())
+	}
+	t.rep.figure(fmt.Sprintf("late median of ttl %.0f s", longest.Seconds()), long[len(long)/2].Seconds())
 }

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/witan-kv/witan/scripts/torture/internal/history"
@@ -46,7 +47,7 @@ type Client struct {
 
 	http      *http.Client
 	transport *http.Transport
-	conns     int
+	conns     atomic.Int64 // a dial may end after the request that wanted it
 }
 
 // NewClient returns a client of the member at base.
@@ -59,7 +60,7 @@ func NewClient(base string, timeout time.Duration) *Client {
 		if err != nil {
 			return nil, errors.Join(ErrNotSent, err)
 		}
-		c.conns++
+		c.conns.Add(1)
 		return conn, nil
 	}
 	c.http = &http.Client{Transport: c.transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
@@ -70,7 +71,7 @@ func NewClient(base string, timeout time.Duration) *Client {
 var ErrNotSent = errors.New("api: no connection")
 
 // Conn numbers the client's connections: it grows when a new one was needed.
-func (c *Client) Conn() int { return c.conns }
+func (c *Client) Conn() int { return int(c.conns.Load()) }
 
 // Close ends the connection.
 func (c *Client) Close() { c.transport.CloseIdleConnections() }

@@ -69,9 +69,6 @@ type Op struct {
 	Err       string // why the outcome is unknown
 }
 
-// Segment is the first path segment of the operation's key: the unit of order with several groups.
-func (o *Op) Segment() string { return Segment(o.Key) }
-
 // String is one line for people.
 func (o *Op) String() string {
 	end := "∞"
@@ -83,7 +80,7 @@ func (o *Op) String() string {
 		o.Call.Seconds(), end, o.Outcome, o.Index, o.PrevIndex, o.Header, o.Code, o.Err)
 }
 
-// Segment is the first path segment of a key.
+// Segment is the first path segment of a key: the unit of order with several groups.
 func Segment(key string) string {
 	key = strings.TrimPrefix(key, "/")
 	if i := strings.IndexByte(key, '/'); i >= 0 {

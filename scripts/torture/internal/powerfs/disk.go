@@ -19,7 +19,11 @@ type Entries string
 const (
 	// Kept makes names durable at once. Only content can be lost.
 	Kept Entries = "kept"
-	// Journaled makes all names durable with the next fsync of anything, as ext4's journal does.
+	// Ordered makes all names, and sizes set by truncate, durable with the next fsync of anything, as ext4's journal does when all of
+	// them are in one transaction.
+	Ordered Entries = "ordered"
+	// Journaled makes all names durable with the next fsync of anything, but sizes only with that of the file: a commit
+	// fell between the making of a file and its first truncate.
 	Journaled Entries = "journaled"
 	// Strict makes a directory's names durable with an fsync of that directory only, which is all POSIX promises.
 	Strict Entries = "strict"
@@ -47,6 +51,7 @@ type Disk struct {
 	root    *inode
 	last    uint64          // inode number
 	changed map[*inode]bool // directories with names that are not durable
+	resized map[*inode]bool // files with sizes that are not durable, if Ordered
 	cut     bool            // the power is off: every request fails
 	syncs   int             // fsyncs that counted
 	server  *fuse.Server    // nil while not mounted
@@ -55,7 +60,7 @@ type Disk struct {
 
 // New returns an empty disk.
 func New(o Options) *Disk {
-	return &Disk{options: o, root: newInode(1, syscall.S_IFDIR|0o755), last: 1, changed: map[*inode]bool{}}
+	return &Disk{options: o, root: newInode(1, syscall.S_IFDIR|0o755), last: 1, changed: map[*inode]bool{}, resized: map[*inode]bool{}}
 }
 
 // Possible says whether such a disk can be mounted here, and if not why.
@@ -122,6 +127,7 @@ func (d *Disk) Cut() (Loss, error) {
 	var l Loss
 	d.root.lose(&l, map[*inode]bool{})
 	clear(d.changed)
+	clear(d.resized)
 	d.cut = false
 	return l, nil
 }
@@ -140,7 +146,11 @@ func (d *Disk) syncLocked(n *inode) {
 	}
 	d.syncs++
 	n.sync()
-	if d.options.Entries == Journaled {
+	if d.options.Entries == Journaled || d.options.Entries == Ordered {
+		for file := range d.resized {
+			file.syncSize()
+		}
+		clear(d.resized)
 		for dir := range d.changed {
 			dir.durableEntries = maps.Clone(dir.entries)
 		}
@@ -161,4 +171,11 @@ func (d *Disk) renamedLocked(dir *inode) {
 		return
 	}
 	d.changed[dir] = true
+}
+
+// resizedLocked notes that a file's size was set by other means than a write.
+func (d *Disk) resizedLocked(n *inode) {
+	if d.options.Entries == Ordered {
+		d.resized[n] = true
+	}
 }

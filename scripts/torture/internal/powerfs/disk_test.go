@@ -136,9 +136,50 @@ func TestTruncationIsUndoneUnlessSynced(t *testing.T) {
 	}
 }
 
+// TestOrderedSizes shows the two ways in which a file that was made and extended, but never synced, can come back when something
+// else was synced: with its size and all zero, or empty.
+func TestOrderedSizes(t *testing.T) {
+	for mode, want := range map[powerfs.Entries]int{powerfs.Ordered: 10_000, powerfs.Journaled: 0} {
+		d, dir := mounted(t, powerfs.Options{Entries: mode})
+		f, err := os.Create(filepath.Join(dir, "f"))
+		must(t, err)
+		must(t, f.Truncate(10_000))
+		_, err = f.WriteString("not synced")
+		must(t, err)
+		syncDir(t, dir)
+		must(t, f.Close())
+		cut(t, d, dir)
+		if got := content(t, filepath.Join(dir, "f")); got != string(make([]byte, want)) {
+			t.Errorf("%s: %d bytes, %.10q", mode, len(got), got)
+		}
+	}
+}
+
+func TestOrderedTruncation(t *testing.T) {
+	d, dir := mounted(t, powerfs.Options{Entries: powerfs.Ordered})
+	path := filepath.Join(dir, "f")
+	f, err := os.Create(path)
+	must(t, err)
+	_, err = f.Write(bytes.Repeat([]byte("x"), 10_000))
+	must(t, err)
+	must(t, f.Sync())
+	must(t, f.Truncate(5000))
+	syncDir(t, dir)
+	must(t, f.Close())
+	cut(t, d, dir)
+	if got := content(t, path); got != string(bytes.Repeat([]byte("x"), 5000)) {
+		t.Errorf("after the cut: %d bytes", len(got))
+	}
+	must(t, os.Truncate(path, 6000))
+	if got := content(t, path); got[5000:] != string(make([]byte, 1000)) {
+		t.Errorf("what was cut off came back: %.10q", got[5000:])
+	}
+}
+
 func TestNames(t *testing.T) {
 	for name, c := range map[powerfs.Entries]struct{ afterFileSync, afterDirSync bool }{
 		powerfs.Kept:      {true, true},
+		powerfs.Ordered:   {true, true},
 		powerfs.Journaled: {true, true},
 		powerfs.Strict:    {false, true},
 	} {

@@ -113,6 +113,25 @@ func (n *inode) sync() {
 	clear(n.dirty)
 }
 
+// syncSize makes the size durable without the content: what is new reads as zero, what is cut off is gone.
+func (n *inode) syncSize() {
+	size := n.seen.size
+	for i, p := range n.durable.pages {
+		switch begin := i * pageSize; {
+		case begin >= size:
+			delete(n.durable.pages, i)
+		case begin+pageSize > size:
+			short := *p
+			clear(short[size-begin:])
+			n.durable.pages[i] = &short
+		}
+		if n.seen.pages[i] != n.durable.pages[i] {
+			n.dirty[i] = struct{}{}
+		}
+	}
+	n.durable.size = size
+}
+
 // lose goes back to what is durable, here and below.
 func (n *inode) lose(l *Loss, visited map[*inode]bool) {
 	if visited[n] {

@@ -82,6 +82,7 @@ func (n *node) Setattr(_ context.Context, _ fs.FileHandle, in *fuse.SetAttrIn, o
 	return n.locked(func() syscall.Errno {
 		if size, ok := in.GetSize(); ok {
 			n.inode.resize(int64(size))
+			n.disk.resizedLocked(n.inode)
 		}
 		if mode, ok := in.GetMode(); ok {
 			n.inode.mode = n.inode.mode&syscall.S_IFMT | mode&0o7777
@@ -193,6 +194,7 @@ func (n *node) Open(_ context.Context, flags uint32) (fs.FileHandle, uint32, sys
 	errno := n.locked(func() syscall.Errno {
 		if flags&syscall.O_TRUNC != 0 {
 			n.inode.resize(0)
+			n.disk.resizedLocked(n.inode)
 		}
 		return 0
 	})
@@ -226,6 +228,7 @@ func (n *node) Allocate(_ context.Context, _ fs.FileHandle, off, size uint64, mo
 		case 0:
 			if mode == 0 {
 				n.inode.seen.size = max(n.inode.seen.size, end)
+				n.disk.resizedLocked(n.inode)
 			}
 		case unix.FALLOC_FL_PUNCH_HOLE, unix.FALLOC_FL_ZERO_RANGE:
 			n.inode.clear(int64(off), end)

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 )
 
 // Kind is the server under test.
@@ -24,13 +23,11 @@ type Config struct {
 	Kind          Kind
 	Binary        string
 	Members       int
-	Groups        int           // key groups; etcd has one
-	Dir           string        // logs, and the data unless DataDirs is given
-	DataDirs      []string      // one a member, or empty
-	SnapshotCount int           // 0 is the server's default
-	Heartbeat     time.Duration // 0 is the server's default
-	Election      time.Duration // 0 is the server's default
-	Extra         []string      // further flags for every member
+	Groups        int      // key groups; etcd has one
+	Dir           string   // logs, and the data unless DataDirs is given
+	DataDirs      []string // one a member, or empty
+	SnapshotCount int      // 0 is the server's default
+	Extra         []string // further flags for every member
 }
 
 // Cluster is the members of one cluster. Its methods, and those of its members, are for one goroutine.
@@ -80,12 +77,6 @@ func (c *Config) args(m *Member, initial string) []string {
 	}
 	if c.SnapshotCount > 0 {
 		args = append(args, "--snapshot-count", fmt.Sprint(c.SnapshotCount))
-	}
-	if c.Heartbeat > 0 {
-		args = append(args, "--heartbeat-interval", fmt.Sprint(c.Heartbeat.Milliseconds()))
-	}
-	if c.Election > 0 {
-		args = append(args, "--election-timeout", fmt.Sprint(c.Election.Milliseconds()))
 	}
 	switch c.Kind {
 	case Etcd:
