@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -54,7 +53,11 @@ func refuseStarted(ctx context.Context, id *identity) error {
 		}
 		for _, u := range m.PeerURLs {
 			wg.Go(func() {
-				for _, other := range askMembers(ctx, u) {
+				members, err := peer.Ask(ctx, u)
+				if err != nil {
+					return // not running yet
+				}
+				for _, other := range members {
 					if other.ID == id.MemberID && other.Name != "" {
 						mu.Lock()
 						found = fmt.Errorf("cluster: member %x has already been bootstrapped, says %s, but its data directory is empty; %s", id.MemberID, u, rejoinAdvice)
@@ -66,27 +69,6 @@ func refuseStarted(ctx context.Context, id *identity) error {
 	}
 	wg.Wait()
 	return found
-}
-
-// maxMembersAnswer bounds what is read from a peer before it is known to be one.
-const maxMembersAnswer = 1 << 20
-
-// askMembers reads /members of a peer port; nil if it cannot be had.
-func askMembers(ctx context.Context, peerURL string) []peer.Member {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, peerURL+"/members", nil)
-	if err != nil {
-		return nil
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return nil
-	}
-	defer resp.Body.Close()
-	var members []peer.Member
-	if err := json.NewDecoder(http.MaxBytesReader(nil, resp.Body, maxMembersAnswer)).Decode(&members); err != nil {
-		return nil
-	}
-	return members
 }
 
 // initialMembers returns the replicas a group starts with, or nil if this
