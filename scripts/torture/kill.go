@@ -2,14 +2,12 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
 	"strings"
 	"time"
 
-	"github.com/witan-kv/witan/scripts/torture/internal/check"
 	"github.com/witan-kv/witan/scripts/torture/internal/procs"
 )
 
@@ -122,11 +120,10 @@ func (t *trial) revive(ctx context.Context, m *procs.Member) error {
 	if err := m.Start(); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, settle)
+	soon, cancel := context.WithTimeout(ctx, settle)
 	defer cancel()
-	if err := m.Ready(ctx); err != nil {
-		t.rep.violate(check.Violation{Check: "liveness", Detail: err.Error()})
-		return errors.New("a member did not come back")
+	if err := m.Ready(soon); err != nil {
+		return t.notHealed(ctx, err)
 	}
 	t.rep.figure("recovery of last restart s", time.Since(begin).Seconds())
 	return nil
@@ -149,8 +146,7 @@ func (t *trial) blackout(ctx context.Context, rng *rand.Rand) error {
 		return err
 	}
 	if err := t.ready(ctx); err != nil {
-		t.rep.violate(check.Violation{Check: "liveness", Detail: err.Error()})
-		return errors.New("the cluster did not come back")
+		return t.notHealed(ctx, err)
 	}
 	return nil
 }

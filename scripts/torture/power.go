@@ -150,8 +150,7 @@ func (p *powerTrial) round(ctx context.Context, round int) error {
 		}
 	}
 	if err := p.ready(ctx); err != nil {
-		p.rep.violate(check.Violation{Check: "liveness", Detail: "after the power cut: " + err.Error()})
-		return errors.New("the cluster did not come back")
+		return p.notHealed(ctx, fmt.Errorf("after the power cut: %w", err))
 	}
 	return p.audit(ctx, round)
 }

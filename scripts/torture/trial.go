@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -58,6 +59,18 @@ func (t *trial) ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, settle)
 	defer cancel()
 	return t.cluster.Ready(ctx)
+}
+
+// errNotHealed ends a trial whose cluster did not come back: there is nothing left to ask.
+var errNotHealed = errors.New("the cluster did not come back")
+
+// notHealed records that servers did not do in time what they must after a fault, unless it is the run that was ended.
+func (t *trial) notHealed(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	t.rep.violate(check.Violation{Check: "liveness", Detail: err.Error()})
+	return errNotHealed
 }
 
 // say prints a line of progress with the run's time.

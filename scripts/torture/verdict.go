@@ -73,23 +73,20 @@ func insist(ctx context.Context, a *actor, key string, limit time.Duration) (*hi
 // verdict heals the cluster, reads what is there, and runs every check on what the load recorded.
 func (t *trial) verdict(ctx context.Context, watchers []*watcher) error {
 	if err := t.heal(ctx); err != nil {
-		return err
+		return t.notHealed(ctx, err)
 	}
 	m := t.marker(marks)
 	defer m.close()
 	if _, err := t.sentinel(ctx, m, "healed"); err != nil {
-		t.rep.violate(check.Violation{Check: "liveness", Detail: err.Error()})
-		return nil
+		return t.notHealed(ctx, err)
 	}
 	listings, err := t.listings(ctx)
 	if err != nil {
-		t.rep.violate(check.Violation{Check: "liveness", Detail: err.Error()})
-		return nil
+		return t.notHealed(ctx, err)
 	}
 	upto, err := t.sentinel(ctx, m, "read")
 	if err != nil {
-		t.rep.violate(check.Violation{Check: "liveness", Detail: err.Error()})
-		return nil
+		return t.notHealed(ctx, err)
 	}
 	t.replicas(ctx)
 	sequences := t.sequences(ctx, watchers, upto)
