@@ -30,12 +30,8 @@ const (
 	prober
 )
 
-// marker is a patient client for the writes that mark the begin and the end of a run.
-func (t *trial) marker(id int) *actor {
-	a := t.actor(id, 0, false)
-	a.timeout = heals
-	return a
-}
+// marker is a client for the writes that mark the begin and the end of a run.
+func (t *trial) marker(id int) *actor { return t.actor(id, 0, false) }
 
 // sentinel writes a mark into every top-level directory and returns the highest index, which is above everything acknowledged before.
 func (t *trial) sentinel(ctx context.Context, m *actor, name string) (uint64, error) {
