@@ -13,10 +13,41 @@ import (
 // The databases of a store are numbered: Restore fills a new one beside the
 // one in use. The file CURRENT names the one that counts and is replaced
 // atomically; whatever else lies about is left over from a crash.
-const currentFile = "CURRENT"
+const (
+	currentFile = "CURRENT"
+	lockName    = "LOCK"
+)
 
 // errNoDatabase says that no database was ever finished in a directory.
 var errNoDatabase = errors.New("store: no database")
+
+// openLock makes the directory of a store and locks it until the file is
+// closed. It writes to it, so that a file system that is full or read-only is
+// noticed here and not taken for damage later.
+func openLock(dir string) (_ *os.File, err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			f.Close()
+		}
+	}()
+	if err := lockFile(f); err != nil {
+		return nil, fmt.Errorf("store: %s: %w", dir, err)
+	}
+	if _, err := f.WriteAt(fmt.Appendf(nil, "%d\n", os.Getpid()), 0); err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	if err := f.Sync(); err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	return f, nil
+}
 
 // findDatabase returns the number of the database that CURRENT names.
 func (s *Store) findDatabase() (seq uint64, err error) {

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"syscall"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
@@ -31,7 +30,10 @@ const firstVersion = 1 << 48
 type database struct {
 	badger *badger.DB
 	dir    string
-	ledger uint64 // version of the newest ledger record; used by the committer only
+
+	// Used by the committer only.
+	ledger uint64 // version of the newest ledger record
+	big    int64  // bytes that went into the value log since it was last collected
 
 	mu      sync.Mutex
 	holds   map[uint64]int // views by the lowest index they read
@@ -41,7 +43,9 @@ type database struct {
 	closed  chan struct{}
 }
 
-// openDatabase opens or makes the Badger database in dir.
+// openDatabase opens or makes the Badger database in dir. What Badger says is
+// taken for damage: that the directory can be written and is nobody else's is
+// known from its lock (openLock).
 func openDatabase(dir string, log zerolog.Logger, sync bool) (_ *database, err error) {
 	defer func() {
 		// Badger panics on some damage; the caller must be able to set the
@@ -50,11 +54,11 @@ func openDatabase(dir string, log zerolog.Logger, sync bool) (_ *database, err e
 			err = fmt.Errorf("store: open %s: %v: %w", dir, r, ErrDamaged)
 		}
 	}()
+	if err := checkTables(dir); err != nil {
+		return nil, err
+	}
 	b, err := badger.OpenManaged(badgerOptions(dir, log).WithSyncWrites(sync))
 	if err != nil {
-		if environmental(err) {
-			return nil, fmt.Errorf("store: open %s: %w", dir, err)
-		}
 		return nil, fmt.Errorf("store: open %s: %w: %w", dir, err, ErrDamaged)
 	}
 	return &database{badger: b, dir: dir, holds: map[uint64]int{}, closed: make(chan struct{})}, nil
@@ -69,23 +73,9 @@ func badgerOptions(dir string, log zerolog.Logger) badger.Options {
 		WithBlockCacheSize(8 << 20).WithIndexCacheSize(8 << 20).
 		WithCompression(options.Snappy).
 		WithChecksumVerificationMode(options.OnBlockRead).
-		WithValueThreshold(1 << 20).WithValueLogFileSize(16 << 20).
+		WithValueThreshold(bigValue).WithValueLogFileSize(16 << 20).
 		WithNumVersionsToKeep(1).WithNumGoroutines(1).
 		WithMetricsEnabled(false)
-}
-
-// environmental reports whether opening failed for a reason that says nothing
-// about the data: in use, no right, no space, no file handles, no memory.
-func environmental(err error) bool {
-	for _, e := range []error{
-		syscall.EWOULDBLOCK, os.ErrPermission, syscall.EROFS, syscall.ENOSPC, syscall.EDQUOT,
-		syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM,
-	} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
 }
 
 // hold keeps versions from low on from being discarded, and the database open.
@@ -257,7 +247,42 @@ func (d *database) write(g *generation, trim []uint64) error {
 	if err := batch.Flush(); err != nil {
 		return fmt.Errorf("store: write: %w", err)
 	}
-	return nil
+	return d.collect(g)
+}
+
+// bigValue is the size from which on Badger keeps a value in its value log,
+// and collectEvery after how many bytes of such the log is worth a look.
+const (
+	bigValue     = 1 << 20
+	collectEvery = 64 << 20
+)
+
+// collect has Badger free value log files of which more than half is garbage.
+// It does not find them before the tables that pointed there were compacted.
+func (d *database) collect(g *generation) error {
+	if g.bytes < bigValue {
+		return nil
+	}
+	for _, c := range g.chains {
+		for _, v := range c.versions {
+			if len(v.value) >= bigValue {
+				d.big += int64(len(v.value))
+			}
+		}
+	}
+	if d.big < collectEvery {
+		return nil
+	}
+	d.big = 0
+	for {
+		err := d.badger.RunValueLogGC(0.5)
+		if errors.Is(err, badger.ErrNoRewrite) || errors.Is(err, badger.ErrRejected) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("store: collect value log: %w", err)
+		}
+	}
 }
 
 func writeVersion(batch *badger.WriteBatch, place string, v version) error {

@@ -76,6 +76,7 @@ type Store struct {
 	upcoming []uint64   // indexes of the events after the oldest; see nextEvent
 	staged   []mutation // memory of the last step, used again
 
+	lock      *os.File // of the directory, held until the store is closed
 	closing   chan struct{}
 	closeOnce sync.Once
 	closeErr  error
@@ -101,9 +102,14 @@ func Open(o Options) (_ *Store, err error) {
 	}
 	s := &Store{opt: o, closing: make(chan struct{}), snapshots: map[*Snapshot]struct{}{}}
 	s.commit.init(o.FlushInterval)
-	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("store: %w", err)
+	if s.lock, err = openLock(o.Dir); err != nil {
+		return nil, err
 	}
+	defer func() {
+		if err != nil {
+			s.lock.Close()
+		}
+	}()
 	if err := s.openCurrent(); err != nil {
 		return nil, err
 	}
@@ -284,7 +290,7 @@ func (s *Store) shutDown() error {
 		<-db.closed
 		err = errors.Join(err, db.err)
 	}
-	return err
+	return errors.Join(err, s.lock.Close())
 }
 
 var _ io.Closer = (*Store)(nil)
