@@ -357,7 +357,7 @@ func (g *generator) waitIndex(key string) string {
 	case n < 11:
 		return fmt.Sprintf("${last+%d}", 1+g.IntN(4))
 	default:
-		return g.pick("1", "2", "${back 990}", "${back 1100}")
+		return g.pick("${first}", "${first}", "${back 990}", "${back 1100}")
 	}
 }
 
@@ -382,9 +382,8 @@ func (g *generator) expiry() {
 	} else {
 		put("/k3", "", "value=v&ttl=1")
 	}
-	for _, key := range []string{"/k1", "/k2", "/k3"} {
-		target := dir + key + "?wait=true&waitIndex=${next " + strings.TrimPrefix(dir, keysPrefix) + key + "}"
-		g.emit(step{req: request{method: "GET", target: target}})
+	for _, key := range []string{"/_k0", "/k1", "/k2", "/k3"} {
+		g.emit(step{verb: "expire", req: request{method: "GET", target: dir + key}})
 	}
 	g.emit(step{verb: "events", names: []string{name}})
 	g.emit(step{verb: "close", names: []string{name}})

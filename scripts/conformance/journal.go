@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 )
@@ -22,16 +23,20 @@ type entry struct {
 	event   tree
 }
 
+func (e entry) compare(index uint64) int { return cmp.Compare(e.index, index) }
+
 func newJournal() *journal { return &journal{exists: make(map[string]bool)} }
 
-// add appends an event, once.
+// add puts in an event, once. Events come in order but for those of keys that
+// expire while others are waited for.
 func (j *journal) add(event tree, silent bool) {
 	node, ok := event.get("node")
 	if !ok {
 		return
 	}
 	e := entry{index: node.number("modifiedIndex"), key: node.text("key"), silent: silent, event: event}
-	if n := len(j.entries); n > 0 && j.entries[n-1].index >= e.index {
+	at, known := slices.BinarySearchFunc(j.entries, e.index, entry.compare)
+	if known {
 		return
 	}
 	switch event.text("action") {
@@ -42,7 +47,7 @@ func (j *journal) add(event tree, silent bool) {
 			j.exists[k] = true
 		}
 	}
-	j.entries = append(j.entries, e)
+	j.entries = slices.Insert(j.entries, at, e)
 }
 
 func (j *journal) remove(key string) map[string]bool {
@@ -56,24 +61,11 @@ func (j *journal) remove(key string) map[string]bool {
 	return gone
 }
 
-// last returns the index of the last event.
-func (j *journal) last() uint64 {
-	if len(j.entries) == 0 {
-		return 0
-	}
-	return j.entries[len(j.entries)-1].index
-}
-
 // seenBy returns the events a watcher of w must have been sent by now, w.from
 // being the first index it asked for.
 func (j *journal) seenBy(w watching) []tree {
 	var events []tree
-	start, _ := slices.BinarySearchFunc(j.entries, w.from, func(e entry, i uint64) int {
-		if e.index < i {
-			return -1
-		}
-		return 1
-	})
+	start, _ := slices.BinarySearchFunc(j.entries, w.from, entry.compare)
 	for _, e := range j.entries[start:] {
 		if e.silent || !w.wants(e) {
 			continue

@@ -12,6 +12,7 @@ import (
 // although their indexes differ.
 type memory struct {
 	self     identity
+	first    uint64              // the index when the memory began
 	modified map[string][]uint64 // the indexes of the events on each key
 	names    map[string]string   // the last in-order child made in each directory
 	events   []uint64            // the indexes of all events seen
@@ -22,8 +23,8 @@ type identity struct {
 	member, client, peer string
 }
 
-func newMemory(self identity) *memory {
-	return &memory{self: self, modified: make(map[string][]uint64), names: make(map[string]string)}
+func newMemory(self identity, first uint64) *memory {
+	return &memory{self: self, first: first, modified: make(map[string][]uint64), names: make(map[string]string)}
 }
 
 // learn remembers an event that this server answered to a request with.
@@ -33,11 +34,12 @@ func (m *memory) learn(method string, event tree) {
 		return
 	}
 	key, index := node.text("key"), node.number("modifiedIndex")
-	if index == 0 {
+	at, known := slices.BinarySearch(m.events, index)
+	if index == 0 || known { // a watch told of an event seen before
 		return
 	}
+	m.events = slices.Insert(m.events, at, index)
 	m.modified[key] = append(m.modified[key], index)
-	m.events = append(m.events, index)
 	if method == "POST" {
 		i := strings.LastIndexByte(key, '/')
 		m.names[key[:i]] = key[i+1:]
@@ -49,6 +51,7 @@ const unknownIndex = 7_777_777_777
 
 // expand replaces the templates in s:
 //
+//	${first}      the first index after the servers were last empty
 //	${mod KEY}    modifiedIndex of the last event on KEY
 //	${old KEY}    modifiedIndex of the event before that
 //	${next KEY}   ${mod KEY} + 1
@@ -79,6 +82,8 @@ func (m *memory) expand(s string) string {
 func (m *memory) value(template string) string {
 	verb, arg, _ := strings.Cut(template, " ")
 	switch verb {
+	case "first":
+		return strconv.FormatUint(m.first, 10)
 	case "mod":
 		return strconv.FormatUint(m.nth(m.modified[arg], 0), 10)
 	case "old":

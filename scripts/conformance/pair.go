@@ -77,13 +77,13 @@ func (p *pair) stop() error {
 func (p *pair) forget() error {
 	var at [2]uint64
 	for i, s := range p.sides {
-		s.memory = newMemory(s.self)
 		a := s.do(request{method: "GET", target: "/v2/keys/"})
 		n, err := strconv.ParseUint(a.header.Get("X-Etcd-Index"), 10, 64)
 		if err := errors.Join(a.err, err); err != nil {
 			return fmt.Errorf("%s: index: %w", s.name, err)
 		}
 		at[i] = n
+		s.memory = newMemory(s.self, n+1)
 	}
 	p.idx = newIndexMap(p.groups == 1, int64(at[right])-int64(at[left]))
 	p.journal = newJournal()

@@ -43,6 +43,8 @@ func (pl *player) play(s step) error {
 			pl.closeWatch(name)
 		}
 		return nil
+	case "expire":
+		return pl.expire(s)
 	case "fill":
 		return pl.fill(s)
 	case "wipe":
@@ -86,18 +88,11 @@ func (pl *player) judge(x *exchange, c *comparer) error {
 
 // amend lets the deviations put the two servers back on one road.
 func (pl *player) amend(x *exchange, c *comparer) (_ *comparer, skip bool) {
-	if len(c.diffs) == 0 || x.answers[left].err != nil || x.answers[right].err != nil {
-		return c, false
-	}
-	for _, d := range pl.deviations {
-		if d.amend == nil {
-			continue
-		}
-		a, ok := d.amend(x)
+	for len(c.diffs) > 0 {
+		a, ok := pl.amendment(x)
 		if !ok {
-			continue
+			break
 		}
-		pl.report.used(d.name)
 		if a.skip {
 			for i, reqs := range a.heal {
 				for _, r := range reqs {
@@ -111,6 +106,24 @@ func (pl *player) amend(x *exchange, c *comparer) (_ *comparer, skip bool) {
 		c = pl.pair.compare(x, true)
 	}
 	return c, false
+}
+
+// amendment asks the deviations what to send instead. Each amendment removes
+// what called for it, so asking again comes to an end.
+func (pl *player) amendment(x *exchange) (amendment, bool) {
+	if x.answers[left].err != nil || x.answers[right].err != nil {
+		return amendment{}, false
+	}
+	for _, d := range pl.deviations {
+		if d.amend == nil {
+			continue
+		}
+		if a, ok := d.amend(x); ok {
+			pl.report.used(d.name)
+			return a, true
+		}
+	}
+	return amendment{}, false
 }
 
 // excuse returns the differences that no deviation explains.
@@ -184,9 +197,29 @@ func (pl *player) recall(x *exchange) (*exchange, error) {
 	return y, nil
 }
 
+// expire waits until a key has expired on both servers and compares the events.
+// The headers say how long that took, and are not compared.
+func (pl *player) expire(s step) error {
+	key, _ := keyOf(s.req)
+	s.req.target += "?wait=true&waitIndex=${next " + key + "}"
+	x := &exchange{step: s, reqs: pl.pair.expand(s.req)}
+	x.answers = pl.pair.both(x.reqs)
+	for i := range x.answers {
+		x.answers[i].header.Del("X-Etcd-Index")
+	}
+	pl.report.request()
+	return pl.judge(x, pl.pair.compare(x, true))
+}
+
 func (pl *player) watch(s step) error {
-	w, x := pl.pair.openWatch(s)
+	w, x := pl.pair.openWatch(s, pl.pair.expand(s.req))
 	pl.report.watch()
+	if w == nil {
+		if a, ok := pl.amendment(x); ok && !a.skip {
+			x.reqs[a.side] = a.req
+			w, x = pl.pair.openWatch(s, x.reqs)
+		}
+	}
 	if w == nil {
 		return pl.judge(x, pl.pair.compare(x, true))
 	}
@@ -204,6 +237,10 @@ func (pl *player) events(s step) error {
 	pl.pair.settle(watchers)
 	failed := false
 	for _, w := range watchers {
+		if pl.trace != nil {
+			events, ended, _ := w.feeds[left].seen()
+			fmt.Fprintf(pl.trace, "%s events %s ended %t\n%s", label(pl.source, pl.position), w.step, ended, indent(strings.Join(events, "")))
+		}
 		c := pl.pair.compareWatch(w)
 		diffs := pl.excuse(&exchange{reqs: w.reqs}, c)
 		if len(diffs) == 0 || pl.excuseWatch(w) {

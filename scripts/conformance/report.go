@@ -73,15 +73,17 @@ func (r *report) byClass() map[string][]finding {
 }
 
 func (r *report) summary(w io.Writer, classes map[string][]finding, list []deviation) {
+	var unused []string
 	for _, d := range list {
-		if n := r.deviations[d.name]; n > 0 {
-			fmt.Fprintf(w, "deviation %-16s %6d  %s (%s)\n", d.name, n, d.why, d.where)
+		n := r.deviations[d.name]
+		if n == 0 {
+			unused = append(unused, d.name)
+			continue
 		}
+		fmt.Fprintf(w, "deviation %-16s %6d  %s (%s)\n", d.name, n, d.why, d.where)
 	}
-	for _, d := range list {
-		if r.deviations[d.name] == 0 {
-			fmt.Fprintf(w, "deviation %-16s  never  seen in this run\n", d.name)
-		}
+	if len(unused) > 0 {
+		fmt.Fprintf(w, "deviations not seen in this run: %s\n", strings.Join(unused, ", "))
 	}
 	var counts []string
 	for _, class := range slices.Sorted(maps.Keys(classes)) {

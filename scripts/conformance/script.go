@@ -23,7 +23,7 @@ type script struct {
 
 // step is one line of a script, with the indented lines below it.
 type step struct {
-	verb  string   // "" for a request; watch, events, close, fill, wipe
+	verb  string   // "" for a request; watch, events, close, expire, fill, wipe
 	names []string // of the watches it speaks of
 	count int      // fill
 	req   request  // templates not yet expanded
@@ -122,6 +122,11 @@ func parseStep(line string) (step, error) {
 			return step{}, errSyntax
 		}
 		return step{verb: verb, names: words[1:]}, nil
+	case "expire":
+		if len(words) != 2 {
+			return step{}, errSyntax
+		}
+		return step{verb: verb, req: request{method: "GET", target: words[1]}}, nil
 	case "watch", "fill":
 		if len(words) < 3 {
 			return step{}, errSyntax
@@ -172,6 +177,8 @@ func (s step) String() string {
 		b.WriteString(s.req.method + " " + escape(s.req.target))
 	case "watch":
 		b.WriteString("watch " + s.names[0] + " " + escape(s.req.target))
+	case "expire":
+		b.WriteString("expire " + escape(s.req.target))
 	case "fill":
 		fmt.Fprintf(&b, "fill %d %s", s.count, escape(s.req.target))
 	default:

@@ -31,8 +31,8 @@ type feed struct {
 // openWatch starts a watch on both servers and compares how they accept it. The
 // watcher is nil if they answered with an error, which is then in the exchange
 // like that of any other request.
-func (p *pair) openWatch(s step) (*watcher, *exchange) {
-	x := &exchange{step: s, reqs: p.expand(s.req)}
+func (p *pair) openWatch(s step, reqs [2]request) (*watcher, *exchange) {
+	x := &exchange{step: s, reqs: reqs}
 	w := &watcher{step: s, reqs: x.reqs}
 	for i, side := range p.sides {
 		w.feeds[i] = &feed{conn: conn{addr: side.addr}, changed: time.Now()}
