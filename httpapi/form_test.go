@@ -9,8 +9,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/witan-kv/witan/store"
 	"pgregory.net/rapid"
+
+	"github.com/witan-kv/witan/store"
 )
 
 // formRequest returns a request as net/http would hand it to us. It is called

@@ -9,6 +9,9 @@ import (
 
 // handleKeys serves the key space. A fault in the parameters is answered
 // whatever the method would do with them (contract §1.1, §1.4).
+//
+// Its frame stays on the stack while a long poll waits, so what needs much
+// room is done in functions that have returned by then.
 func (s *Server) handleKeys(w http.ResponseWriter, r *http.Request) {
 	w.Header()[headerClusterID] = s.clusterID
 	p, err := s.parseParams(r)
@@ -17,22 +20,23 @@ func (s *Server) handleKeys(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	key := parseKey(r.URL.Path)
-	switch r.Method {
-	case http.MethodGet:
-		if p.wait && !p.quorum {
-			s.watch(w, r, key, &p)
-			return
-		}
-		s.read(w, r, cluster.Read{Key: key, Recursive: p.recursive, Quorum: p.quorum, Seen: p.seen})
-	case http.MethodHead: // never a quorum read (contract §1.2)
-		s.read(w, r, cluster.Read{Key: key, Recursive: p.recursive, Seen: p.seen})
+	switch {
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		s.write(w, r, key, &p)
+	case p.wait && !p.quorum:
+		s.watch(w, r, key, &p)
 	default:
-		s.write(w, r, p.command(r.Method, key, s.config.Now()), &p)
+		s.read(w, r, key, &p)
 	}
 }
 
-func (s *Server) read(w http.ResponseWriter, r *http.Request, read cluster.Read) {
-	answer, err := s.backend.Get(r.Context(), read)
+func (s *Server) read(w http.ResponseWriter, r *http.Request, key store.Key, p *params) {
+	answer, err := s.backend.Get(r.Context(), cluster.Read{
+		Key:       key,
+		Recursive: p.recursive,
+		Quorum:    p.quorum && r.Method != http.MethodHead, // contract §1.2
+		Seen:      p.seen,
+	})
 	if err != nil {
 		s.writeError(w, err)
 		return
@@ -44,18 +48,18 @@ func (s *Server) read(w http.ResponseWriter, r *http.Request, read cluster.Read)
 	writeAnswer(w, http.StatusOK, answer, buf.b)
 }
 
-func (s *Server) write(w http.ResponseWriter, r *http.Request, c store.Command, p *params) {
-	answer, err := s.backend.Do(r.Context(), c, p.seen)
+func (s *Server) write(w http.ResponseWriter, r *http.Request, key store.Key, p *params) {
+	answer, err := s.backend.Do(r.Context(), p.command(r.Method, key, s.config.Now()), p.seen)
 	if err != nil {
 		s.writeError(w, err)
 		return
 	}
 	event := answer.Event
+	body := event.Encoded(encodeEvent)
 	if p.noValueOnSuccess && !event.Action.Removes() {
-		writeAnswer(w, successStatus(event), answer, []byte(`{"action":"`+event.Action.String()+"\"}\n"))
-		return
+		body = []byte(`{"action":"` + event.Action.String() + "\"}\n")
 	}
-	writeAnswer(w, successStatus(event), answer, event.Encoded(encodeEvent))
+	writeAnswer(w, successStatus(event), answer, body)
 }
 
 // successStatus returns 201 for what made a node where none was, else 200.
