@@ -21,6 +21,7 @@ type actor struct {
 	urls   []string
 	at     int
 	pinned bool
+	plain  bool   // asks for plain reads where it should ask for quorum reads: a run that must fail
 	seen   uint64 // sent with every request when not 0
 
 	timeout time.Duration
@@ -40,7 +41,7 @@ const patience = 1500 * time.Millisecond
 // actor returns a client of its own number, whose choices depend on the seed and that number.
 func (t *trial) actor(id, member int, pinned bool) *actor {
 	return &actor{
-		id: id, rec: t.rec, urls: t.urls(), at: member % t.opt.members, pinned: pinned, timeout: patience,
+		id: id, rec: t.rec, urls: t.urls(), at: member % t.opt.members, pinned: pinned, plain: t.opt.plain, timeout: patience,
 		rng: rand.New(rand.NewPCG(t.opt.seed, uint64(id))), //nolint:gosec // must be repeatable
 	}
 }
@@ -143,7 +144,7 @@ func (a *actor) request(op *history.Op) api.Request {
 	case history.Update:
 		r.Form.Set("prevExist", "true")
 	}
-	if op.Kind == history.QuorumGet {
+	if op.Kind == history.QuorumGet && !a.plain {
 		r.Form.Set("quorum", "true")
 	}
 	if op.Kind == history.CAS || op.Kind == history.CAD {

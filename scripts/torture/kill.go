@@ -19,7 +19,7 @@ func killScenario() scenario {
 		flags: func(f *flag.FlagSet, o *options) {
 			f.IntVar(&o.rate, "rate", o.rate, "operations a second of each client")
 			f.StringVar(&o.faults, "faults", o.faults, "what is done to members in turn: kill, pause, stop, comma-separated")
-			f.BoolVar(&o.plain, "plain-as-quorum", false, "hold plain reads to what only quorum reads promise; must fail")
+			f.BoolVar(&o.plain, "plain-as-quorum", false, "send quorum reads as plain ones; must fail")
 		},
 		run: runKill,
 	}

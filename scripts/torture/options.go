@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -78,10 +79,10 @@ func (o *options) validate() error {
 	}
 	switch o.kind {
 	case procs.Witan:
-		o.binary = first(o.binary, "bin/witan")
+		o.binary = cmp.Or(o.binary, "bin/witan")
 		o.history = true
 	case procs.Etcd:
-		o.binary = first(o.binary, "etcd")
+		o.binary = cmp.Or(o.binary, "etcd")
 		o.groups = 1
 	default:
 		errs = append(errs, fmt.Errorf("--kind is %q, not witan or etcd", o.kind))
@@ -96,11 +97,4 @@ func (o *options) validate() error {
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
-}
-
-func first(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }

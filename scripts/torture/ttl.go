@@ -86,9 +86,10 @@ func (t *trial) judgeLeases(leases []check.Lease, seq check.Sequence, leaderless
 	t.lateness(leases, seq)
 }
 
-// liveStream starts a stream of the whole tree and waits until it was accepted.
+// liveStream starts a stream of the whole tree and waits until it was accepted. It is not asked for again when nothing happens for
+// a while, since etcd's streams cannot resume (contract §2.4).
 func (t *trial) liveStream(ctx context.Context, m *procs.Member) (*watcher, error) {
-	w := t.startWatcher(ctx, watchSpec{member: m.ID, pinned: true, stream: true})
+	w := t.startWatcher(ctx, watchSpec{member: m.ID, pinned: true, stream: true, idle: settle})
 	ctx, cancel := context.WithTimeout(ctx, settle)
 	defer cancel()
 	for {

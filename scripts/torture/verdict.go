@@ -178,7 +178,7 @@ func (t *trial) judge(listings []history.Listing, sequences []check.Sequence, up
 }
 
 func (t *trial) linearizable(ops []*history.Op) {
-	found, conclusive := check.Linearizable(ops, t.opt.plain, searches)
+	found, conclusive := check.Linearizable(ops, searches)
 	t.rep.violate(found...)
 	if !conclusive {
 		t.rep.inconclusive("no linearization was found or excluded within %v", searches)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,6 +22,7 @@ type watcher struct {
 	at     int
 	pinned bool
 	stream bool
+	idle   time.Duration // how long a watch may be silent before the watcher asks again, in case its member hangs
 	stop   context.CancelFunc
 	done   chan struct{}
 
@@ -36,6 +38,7 @@ type watchSpec struct {
 	member         int
 	pinned, stream bool
 	from           uint64
+	idle           time.Duration // 0 is a few seconds
 }
 
 // startWatcher starts a watcher, which runs until the trial closes or its stop is called.
@@ -46,6 +49,7 @@ func (t *trial) startWatcher(ctx context.Context, s watchSpec) *watcher {
 	}
 	ctx, stop := context.WithCancel(ctx)
 	w := &watcher{
+		idle: cmp.Or(s.idle, 3*time.Second),
 		name: fmt.Sprintf("%s@m%d", kind, s.member), clock: t.rec.Clock, urls: t.urls(), at: s.member, pinned: s.pinned, stream: s.stream,
 		stop: stop, done: make(chan struct{}), next: s.from, news: make(chan struct{}, 1),
 	}
@@ -59,9 +63,6 @@ func (w *watcher) end() {
 	w.stop()
 	<-w.done
 }
-
-// idle is how long a watch may be silent before the watcher asks again, in case its member hangs.
-const idle = 3 * time.Second
 
 func (w *watcher) run(ctx context.Context) {
 	defer close(w.done)
@@ -92,11 +93,11 @@ func (w *watcher) once(ctx context.Context, client *api.Client) bool {
 	w.mu.Unlock()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	silence := time.AfterFunc(idle, cancel)
+	silence := time.AfterFunc(w.idle, cancel)
 	defer silence.Stop()
 	told := 0
 	err := client.Watch(ctx, api.Watch{Key: "/", From: from, Recursive: true, Stream: w.stream}, w.accepted, func(e history.Event) bool {
-		silence.Reset(idle)
+		silence.Reset(w.idle)
 		told++
 		w.tell(e)
 		return true

@@ -9,13 +9,13 @@ import (
 	"github.com/witan-kv/witan/scripts/torture/internal/history"
 )
 
-// Linearizable says that each key behaves as one register with compare-and-swap (MR-1). Plain reads count only when asked for: they
-// may be stale, so that counting them is how a run shows that the check can fail. The second result is false when the time did not suffice.
-func Linearizable(ops []*history.Op, plain bool, limit time.Duration) ([]Violation, bool) {
+// Linearizable says that each key behaves as one register with compare-and-swap (MR-1). Plain reads do not count: they may be stale.
+// The second result is false when the time did not suffice.
+func Linearizable(ops []*history.Op, limit time.Duration) ([]Violation, bool) {
 	var input []porcupine.Operation
 	ghosts := 0
 	for _, op := range ops {
-		if !judged(op, plain) {
+		if !judged(op) {
 			continue
 		}
 		p := porcupine.Operation{ClientId: op.Client, Input: op, Call: int64(op.Call), Return: int64(op.Return)}
@@ -42,11 +42,11 @@ func Linearizable(ops []*history.Op, plain bool, limit time.Duration) ([]Violati
 }
 
 // judged says whether an operation's result constrains the register.
-func judged(op *history.Op, plain bool) bool {
+func judged(op *history.Op) bool {
 	switch {
 	case op.Kind == history.Post && op.Outcome != history.OK:
 		return false // its key is not known
-	case op.Kind == history.Get && !plain:
+	case op.Kind == history.Get:
 		return false
 	case !op.Kind.Writes():
 		return op.Outcome == history.OK
@@ -97,7 +97,7 @@ func step(state string, op *history.Op) (bool, string) {
 	case history.OK:
 	}
 	switch op.Kind {
-	case history.Get, history.QuorumGet:
+	case history.QuorumGet:
 		return state == op.Value, state
 	case history.Create, history.Post:
 		return state == "", op.Value
