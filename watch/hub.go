@@ -17,8 +17,8 @@ type Source interface {
 }
 
 // Hub passes the events of one key group, or of a Merge, on to watchers.
-// All methods may be called from many goroutines at once, but Publish, Skip
-// and Reset only from one at a time.
+// All methods may be called from many goroutines at once, but Publish
+// and Skip only from one at a time.
 type Hub struct {
 	src Source
 
@@ -81,16 +81,6 @@ func (h *Hub) Skip(frontier uint64) {
 	}
 	h.tail.restart(frontier + 1)
 	h.last = frontier
-}
-
-// Reset says that the group is now at last and that what lies between is not
-// to be had: the tail is dropped and every watcher ended.
-func (h *Hub) Reset(last uint64) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.endAllLocked()
-	h.tail.restart(last + 1)
-	h.last = last
 }
 
 // Close ends every watcher. Nothing is published or watched from then on.

@@ -175,7 +175,7 @@ func TestReaderThatKeepsUpStays(t *testing.T) {
 	}
 }
 
-func TestResetEndsAllAndDropsTheTail(t *testing.T) {
+func TestSkipEndsWhoNeedsWhatIsGone(t *testing.T) {
 	s := newStage(1 << 20)
 	s.happen(change(1, "/a"), change(2, "/a"))
 	live := s.mustWatch(t, "/a", stream)
@@ -183,25 +183,21 @@ func TestResetEndsAllAndDropsTheTail(t *testing.T) {
 	future := s.mustWatch(t, "/a", from(50))
 	s.happen(change(3, "/a"))
 	s.past.clearBelow(21)
-	s.Reset(20)
+	s.Skip(20)
 	expect(t, live, true, 3)
 	expect(t, back, true)
-	expect(t, future, true)
-	for i, w := range []*Watcher{live, back, future} {
+	for i, w := range []*Watcher{live, back} {
 		if !closed(w.Ended()) {
 			t.Errorf("watcher %d does not know it was ended", i)
 		}
-	}
-	if s.Last() != 20 || s.Watchers() != 0 {
-		t.Errorf("last %d, %d watchers", s.Last(), s.Watchers())
 	}
 	if _, err := s.Watch(Request{Key: store.ParseKey("/a"), From: 4}); asCleared(err) == nil {
 		t.Errorf("watch of what was jumped over: %v", err)
 	}
 	w := s.mustWatch(t, "/a", stream, from(21))
-	s.happen(change(21, "/a"))
-	expect(t, w, false, 21)
-	expect(t, s.mustWatch(t, "/a", from(21)), true, 21)
+	s.happen(change(21, "/a"), change(50, "/a"))
+	expect(t, w, false, 21, 50)
+	expect(t, future, true, 50)
 }
 
 func TestSkipSendsWatchersToTheSource(t *testing.T) {

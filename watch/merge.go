@@ -19,7 +19,7 @@ import (
 // and the hub has to read what was in them from its Source (Hub.Skip).
 //
 // All methods may be called from many goroutines at once; for each group, calls
-// to Publish, Skip and Reset must come one after the other.
+// to Publish and Skip must come one after the other.
 type Merge struct {
 	out *Hub
 
@@ -76,19 +76,6 @@ func (m *Merge) Skip(group int, frontier uint64) {
 	defer m.mu.Unlock()
 	m.skipLocked(group, frontier)
 	m.moveLocked(group, frontier)
-}
-
-// Reset says that group has come to frontier and that what it did on the way
-// is not to be had. All watchers of the hub are ended. Those who come back for
-// an index below frontier get to know from the Source that it is gone.
-func (m *Merge) Reset(group int, frontier uint64) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.skipLocked(group, frontier)
-	m.frontiers[group] = max(m.frontiers[group], frontier)
-	m.closed = slices.Min(m.frontiers)
-	clear(m.takeLocked())
-	m.out.Reset(m.closed)
 }
 
 // Closed returns the index up to which everything has been released.

@@ -120,32 +120,6 @@ func TestMergeIsBoundedWhileAGroupIsIdle(t *testing.T) {
 	}
 }
 
-func TestMergeResetNeverSkipsSilently(t *testing.T) {
-	s := newMergeStage(1<<20, 0, 0)
-	w := s.root(t)
-	s.does(0, 4, change(2, "/a"), change(4, "/a"))
-	s.does(1, 3, change(3, "/b"))
-	// Group 0 gets a snapshot at 20 whose history begins at 19.
-	s.past.add(change(10, "/a"), change(20, "/a"))
-	s.past.clearBelow(19)
-	s.merge.Reset(0, 20)
-	expect(t, w, true, 2, 3)
-	if s.Last() != 3 {
-		t.Errorf("last %d", s.Last())
-	}
-	// The client is back before the closed index has passed the gap.
-	w = s.root(t, from(4))
-	later := s.root(t, from(19))
-	s.does(1, 15, change(15, "/b"))
-	expect(t, w, true)
-	s.does(1, 21, change(21, "/b"))
-	s.does(0, 22, change(22, "/a"))
-	expect(t, later, false, 20, 21)
-	if _, err := s.Watch(Request{Recursive: true, From: 4}); asCleared(err) == nil {
-		t.Errorf("error %v", err)
-	}
-}
-
 func TestMergeOfFourPublishers(t *testing.T) {
 	const groups, each = 4, 3000
 	for _, tail := range []int{kiB, 1 << 20} {

@@ -23,7 +23,6 @@ func TestAgainstModel(t *testing.T) {
 			"tick":    m.tick,
 			"skip":    m.skip,
 			"clear":   m.clear,
-			"reset":   m.reset,
 			"watch":   m.watch,
 			"read":    m.read,
 			"close":   m.close,
@@ -40,14 +39,12 @@ type model struct {
 	merge     *Merge
 	frontiers []uint64
 	watchers  []*modelWatcher
-	resets    int
 }
 
 type modelWatcher struct {
 	*Watcher
-	next   uint64 // index it has been checked up to
-	done   bool   // has had all it may have
-	resets int    // of the model when it was accepted
+	next uint64 // index it has been checked up to
+	done bool   // has had all it may have
 }
 
 func newModel(t *rapid.T) *model {
@@ -111,16 +108,6 @@ func (m *model) clear(t *rapid.T) {
 	m.past.clearBelow(rapid.Uint64Range(0, m.hub.Last()).Draw(t, "oldest"))
 }
 
-func (m *model) reset(t *rapid.T) {
-	if rapid.IntRange(0, 3).Draw(t, "rarely") > 0 {
-		t.Skip("not now")
-	}
-	g, frontier, _ := m.step(t)
-	m.past.clearBelow(frontier + 1)
-	m.merge.Reset(g, frontier)
-	m.resets++
-}
-
 func (m *model) watch(t *rapid.T) {
 	for range rapid.IntRange(1, 5).Draw(t, "watchers") {
 		m.watchOnce(t)
@@ -153,7 +140,7 @@ func (m *model) watchOnce(t *rapid.T) {
 	if next == 0 {
 		next = last + 1
 	}
-	m.watchers = append(m.watchers, &modelWatcher{Watcher: w, next: next, resets: m.resets})
+	m.watchers = append(m.watchers, &modelWatcher{Watcher: w, next: next})
 }
 
 func (m *model) read(t *rapid.T) {
@@ -185,7 +172,7 @@ func (m *model) check(t *rapid.T, w *modelWatcher) {
 		case err != nil && !errors.Is(err, ErrEnded):
 			t.Fatalf("%s: %v", w, err)
 		case err != nil:
-			if !w.done && w.resets == m.resets && w.next >= m.past.oldest {
+			if !w.done && w.next >= m.past.oldest {
 				t.Fatalf("%s: ended without a reason", w)
 			}
 			w.done = true

@@ -64,7 +64,7 @@ func (w *Watcher) Index() uint64 { return w.index }
 // Events come in index order, each once. The error is ErrEnded when nothing
 // more will come: the only event of a watcher that is no stream was returned,
 // the reader was too slow, its position is no longer in the history, the hub
-// was reset or closed, or the watcher closed. It is ctx.Err() when ctx ended
+// was closed, or the watcher closed. It is ctx.Err() when ctx ended
 // first, and the wrapped error of the Source when the history could not be
 // read, which ends the watcher too.
 func (w *Watcher) Next(ctx context.Context) (*store.Event, error) {
@@ -103,8 +103,8 @@ func (w *Watcher) Next(ctx context.Context) (*store.Event, error) {
 func (w *Watcher) Close() { w.hub.end(w, left) }
 
 // Ended returns a channel that is closed when the hub has ended the watcher
-// although more might have come: its reader was too slow, or the hub was reset
-// or closed. A reader that is stuck in handing on an event can give up then.
+// although more might have come: its reader was too slow, its position is no
+// longer in the history, or the hub was closed. A reader that is stuck in handing on an event can give up then.
 // It is not closed when the one event of a long poll was delivered, nor by Close.
 func (w *Watcher) Ended() <-chan struct{} {
 	w.mu.Lock()
