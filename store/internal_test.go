@@ -103,7 +103,7 @@ func TestCommitterFails(t *testing.T) {
 	default:
 		t.Error("nobody is told")
 	}
-	if r := s.Apply(9, &Command{Op: OpTick}); r.Failure == nil || r.Failure != s.Err() {
+	if r := s.Apply(9, &Command{Op: OpTick}); r.Failure == nil || !errors.Is(r.Failure, s.Err()) {
 		t.Errorf("apply: %v", r.Failure)
 	}
 	if e, _, refused := s.Get(ParseKey("/a"), false); refused != nil || e.Node.Value != "v" {

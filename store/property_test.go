@@ -2,7 +2,7 @@ package store_test
 
 import (
 	"errors"
-	"os"
+	"flag"
 	"testing"
 	"time"
 
@@ -15,13 +15,14 @@ import (
 // TestRandomCommands drives a store and a plain model with the same random
 // commands, reads and accidents, and compares everything that can be seen.
 func TestRandomCommands(t *testing.T) {
+	// Opening databases takes most of the time; ask for more with -rapid.checks.
+	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue {
+		if err := f.Value.Set("40"); err != nil {
+			t.Fatal(err)
+		}
+	}
 	root := t.TempDir()
 	rapid.Check(t, func(rt *rapid.T) {
-		dir, err := os.MkdirTemp(root, "check-")
-		if err != nil {
-			rt.Fatalf("%v", err)
-		}
-		defer os.RemoveAll(dir)
 		o := store.Options{
 			Groups:        rapid.SampledFrom([]int{1, 4}).Draw(rt, "groups"),
 			FirstIndex:    3,
@@ -31,10 +32,10 @@ func TestRandomCommands(t *testing.T) {
 		o.Group = rapid.IntRange(0, o.Groups-1).Draw(rt, "group")
 		p := &pair{
 			t: rt,
-			r: newReplica(rt, dir, o),
+			r: newReplica(rt, root, o),
 			m: newModel(o.Group, o.Groups, o.FirstIndex),
 		}
-		defer func() { p.r.close() }()
+		defer func() { p.r.remove() }()
 		rt.Repeat(map[string]func(*rapid.T){
 			"":         p.check,
 			"command":  p.command,

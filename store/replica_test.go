@@ -30,7 +30,8 @@ type replica struct {
 	root string // for directories of its own
 	opt  store.Options
 	*store.Store
-	log []store.Command // entry i has raft index i+1
+	log  []store.Command // entry i has raft index i+1
+	dirs []string        // all that it has used
 }
 
 func newReplica(t tester, root string, o store.Options) *replica {
@@ -43,7 +44,16 @@ func newReplica(t tester, root string, o store.Options) *replica {
 func (r *replica) newDir() string {
 	dir, err := os.MkdirTemp(r.root, "store-")
 	r.must(err)
+	r.dirs = append(r.dirs, dir)
 	return dir
+}
+
+// remove closes the store and removes what it has left behind.
+func (r *replica) remove() {
+	r.close()
+	for _, dir := range r.dirs {
+		r.must(os.RemoveAll(dir))
+	}
 }
 
 func (r *replica) must(err error) {
