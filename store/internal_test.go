@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dgraph-io/badger/v4"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
@@ -132,11 +133,12 @@ func TestIdle(t *testing.T) {
 }
 
 // TestHistoryLeavesTheDisk checks that old events and versions are deleted in
-// time, and that what is kept stays exact.
+// time, and that what is kept stays exact, compactions included.
 func TestHistoryLeavesTheDisk(t *testing.T) {
 	const history, events = 100, 5000
-	s := openFor(t, Options{History: history})
-	defer s.Close()
+	o := Options{Dir: t.TempDir(), History: history}
+	s := openFor(t, o)
+	defer func() { s.Close() }()
 	var all []*Event
 	for i := range events {
 		op := OpSet
@@ -148,27 +150,49 @@ func TestHistoryLeavesTheDisk(t *testing.T) {
 		if i%50 == 0 {
 			s.writePending()
 		}
+		if i%1000 == 500 { // which makes a table of what is in Badger's memory
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			s = openFor(t, o)
+		}
 	}
 	s.writePending()
 	if err := s.kv.db.badger.Flatten(1); err != nil {
 		t.Fatal(err)
 	}
-	left := 0
-	disk := s.kv.db.seek(string(rune(spaceHistory)), string(rune(spaceHistory+1)), s.Frontier())
-	for disk.next() {
-		left++
-	}
-	disk.close()
-	if left < history || left > history+trimAtLeast+50 {
+	if left := countVersions(s, spaceHistory); left < history || left > history+2*trimAtLeast+1000 {
 		t.Errorf("%d events are on the disk, %d should be kept", left, history)
 	}
-	kept, err := s.Events(s.kv.current().oldest, s.Frontier(), events)
+	if left := countVersions(s, spaceNode); left > history+2000 {
+		t.Errorf("%d versions of 5 nodes are on the disk", left)
+	}
+	oldest := s.kv.current().oldest
+	kept, err := s.Events(oldest, s.Frontier(), events)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(all[events-history:], kept, cmp.AllowUnexported(Key{}), cmpopts.IgnoreUnexported(Event{})); diff != "" {
 		t.Error(diff)
 	}
+	for i, e := range kept {
+		was, refused := s.GetAt(e.Node.Key, false, oldest+uint64(i)-1)
+		if e.Prev == nil && refused == nil || e.Prev != nil && (refused != nil || was.Node.Value != e.Prev.Value) {
+			t.Errorf("before event %d: %v %v", e.Index, was, refused)
+		}
+	}
+}
+
+// countVersions counts what Badger keeps of one space, emptied places included.
+func countVersions(s *Store, space byte) (n int) {
+	txn := s.kv.db.badger.NewTransactionAt(math.MaxUint64, false)
+	defer txn.Discard()
+	it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte{space}, AllVersions: true})
+	defer it.Close()
+	for it.Rewind(); it.Valid(); it.Next() {
+		n++
+	}
+	return n
 }
 
 // TestHeldVersions checks that a view keeps what it may read.
