@@ -20,7 +20,8 @@ func (p *pair) comparerFor(reqs [2]request) *comparer {
 		idx:     p.idx,
 		top:     topOf(reqs[left]),
 		ordered: isTrue(reqs[left].parameter("sorted")),
-		reading: !takesBody(reqs[left].method) && reqs[left].method != "DELETE",
+		reading: !isWrite(reqs[left].method),
+		resumed: isTrue(reqs[left].parameter("wait")) && reqs[left].parameter("waitIndex") != "",
 	}
 	for i, r := range reqs {
 		c.prevIndex[i], c.waitIndex[i] = r.parameter("prevIndex"), r.parameter("waitIndex")

@@ -50,10 +50,19 @@ func parseValue(s string) (tree, string, error) {
 	if end < 0 {
 		end = len(s)
 	}
-	if end == 0 {
+	if !isLiteral(s[:end]) {
 		return tree{}, "", errNotCompact
 	}
 	return tree{kind: 'v', raw: s[:end]}, s[end:], nil
+}
+
+func isLiteral(s string) bool {
+	switch s {
+	case "true", "false", "null":
+		return true
+	}
+	_, err := strconv.ParseFloat(s, 64)
+	return err == nil
 }
 
 func parseObject(s string) (tree, string, error) {

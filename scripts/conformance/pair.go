@@ -166,7 +166,12 @@ const keysPrefix = "/v2/keys"
 // keyOf returns the key a request speaks of, cleaned; ok is false if its path
 // is not one of a key.
 func keyOf(r request) (key string, ok bool) {
-	decoded, err := url.PathUnescape(r.path())
+	raw := r.path()
+	if _, rest, absolute := strings.Cut(raw, "://"); absolute {
+		_, raw, _ = strings.Cut(rest, "/")
+		raw = "/" + raw
+	}
+	decoded, err := url.PathUnescape(raw)
 	if err != nil {
 		return "", false
 	}

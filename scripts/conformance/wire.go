@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -21,15 +22,12 @@ type request struct {
 
 const formType = "application/x-www-form-urlencoded"
 
-// has reports whether the request carries a header of this name, and its value.
-func (r request) has(name string) (value string, ok bool) {
-	for _, line := range r.header {
-		n, v, _ := strings.Cut(line, ":")
-		if strings.EqualFold(strings.TrimSpace(n), name) {
-			return strings.TrimSpace(v), true
-		}
-	}
-	return "", false
+// has reports whether the request carries a header of this name.
+func (r request) has(name string) bool {
+	return slices.ContainsFunc(r.header, func(line string) bool {
+		n, _, _ := strings.Cut(line, ":")
+		return strings.EqualFold(n, name)
+	})
 }
 
 // encode renders the request. A body is sent as a form unless a Content-Type
@@ -38,7 +36,7 @@ func (r request) has(name string) (value string, ok bool) {
 func (r request) encode(host string) []byte {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\n", r.method, r.target)
-	if _, given := r.has("Host"); !given {
+	if !r.has("Host") {
 		fmt.Fprintf(&b, "Host: %s\r\n", host)
 	}
 	for _, line := range r.header {
@@ -46,13 +44,13 @@ func (r request) encode(host string) []byte {
 			b.WriteString(line + "\r\n")
 		}
 	}
-	if _, given := r.has("Content-Type"); !given && r.body != "" {
+	if !r.has("Content-Type") && r.body != "" {
 		b.WriteString("Content-Type: " + formType + "\r\n")
 	}
 	body := r.body
-	if _, chunked := r.has("Transfer-Encoding"); chunked {
+	if r.has("Transfer-Encoding") {
 		body = fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(body), body)
-	} else if _, given := r.has("Content-Length"); !given && (body != "" || takesBody(r.method)) {
+	} else if !r.has("Content-Length") && (body != "" || takesBody(r.method)) {
 		fmt.Fprintf(&b, "Content-Length: %d\r\n", len(body))
 	}
 	b.WriteString("\r\n")
