@@ -62,35 +62,66 @@ func (g *group) finish(cmd *store.Command, res store.Result, raftIndex uint64) {
 	}
 }
 
-// do proposes a command and waits until it is applied here.
+// do proposes a command and waits until it is applied here, at most g.timeout.
 func (g *group) do(ctx context.Context, cmd *store.Command) (*proposal, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, g.timeout, ErrTimeout)
-	defer cancel()
-	select {
-	case g.slots <- struct{}{}:
-		defer func() { <-g.slots }()
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	case <-g.stopped:
-		return nil, ErrStopped
+	deadline := time.Now().Add(g.timeout)
+	if err := g.takeSlot(ctx); err != nil {
+		return nil, err
 	}
+	defer func() { <-g.slots }()
 	p := g.begin(cmd)
 	defer g.end(p)
 	data := cmd.Encode()
 	_, firstTerm, _ := g.lead.now()
-	for resend := resendAfter; ; resend *= 2 {
-		err := g.attempt(ctx, p, data, resend)
-		switch {
-		case err == nil:
-			return p, nil
-		case errors.Is(err, errAgain):
-			continue
-		case errors.Is(err, ErrTimeout):
-			if leader, term, _ := g.lead.now(); leader == 0 || term != firstTerm {
-				return nil, ErrTimeoutLeader
-			}
+	for resend := resendAfter; ; {
+		until := time.Now().Add(resend)
+		if until.After(deadline) {
+			until = deadline
 		}
-		return nil, err
+		err := g.attempt(ctx, p, data, until)
+		if err == nil {
+			return p, nil
+		}
+		if !errors.Is(err, errAgain) {
+			return nil, err
+		}
+		now := time.Now()
+		if !now.Before(deadline) {
+			return nil, g.timedOut(firstTerm)
+		}
+		if !now.Before(until) {
+			resend *= 2
+		}
+	}
+}
+
+// timedOut returns the error of a request that began in the given term and got
+// no answer.
+func (g *group) timedOut(term uint64) error {
+	if leader, now, _ := g.lead.now(); leader == 0 || now != term {
+		return ErrTimeoutLeader
+	}
+	return ErrTimeout
+}
+
+// takeSlot waits until one proposal more may be outstanding.
+func (g *group) takeSlot(ctx context.Context) error {
+	select {
+	case g.slots <- struct{}{}:
+		return nil
+	default:
+	}
+	timer := time.NewTimer(g.timeout)
+	defer timer.Stop()
+	select {
+	case g.slots <- struct{}{}:
+		return nil
+	case <-timer.C:
+		return ErrTimeout
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-g.stopped:
+		return ErrStopped
 	}
 }
 
@@ -98,14 +129,14 @@ func (g *group) do(ctx context.Context, cmd *store.Command) (*proposal, error) {
 var errAgain = errors.New("cluster: propose again")
 
 // attempt proposes once. It returns errAgain as soon as sending again may
-// help: the proposal was dropped, another leader is known, or patience ended.
-func (g *group) attempt(ctx context.Context, p *proposal, data []byte, patience time.Duration) error {
+// help: the proposal was dropped, another leader is known, or until has come.
+func (g *group) attempt(ctx context.Context, p *proposal, data []byte, until time.Time) error {
 	leader, _, changed := g.lead.now()
 	rs, err := g.user.Propose(g.session, data, g.timeout)
 	if err != nil {
 		return g.refused(ctx, p, err, changed)
 	}
-	timer := time.NewTimer(patience)
+	timer := time.NewTimer(time.Until(until))
 	defer timer.Stop()
 	result := rs.ResultC()
 	for {
@@ -182,12 +213,14 @@ func (g *group) pause(ctx context.Context, p *proposal, changed <-chan struct{})
 // readIndex returns when this replica has applied everything that was
 // committed when it was called (Raft §6.4). It does not touch the log.
 func (g *raftGroup) readIndex(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, g.timeout, ErrTimeout)
-	defer cancel()
+	deadline := time.Now().Add(g.timeout)
 	for {
 		err := g.readIndexOnce(ctx)
 		if !errors.Is(err, errAgain) {
 			return err
+		}
+		if !time.Now().Before(deadline) {
+			return ErrTimeout
 		}
 	}
 }
@@ -199,25 +232,25 @@ const readAttempt = 500 * time.Millisecond
 func (g *raftGroup) readIndexOnce(ctx context.Context) error {
 	_, _, changed := g.lead.now()
 	rs, err := g.user.ReadIndex(readAttempt)
-	if err == nil {
+	switch {
+	case err == nil:
 		select {
 		case r := <-rs.ResultC():
 			rs.Release()
-			if r.Completed() {
+			switch {
+			case r.Completed():
 				return nil
-			}
-			if r.Terminated() {
+			case r.Timeout():
+				return errAgain
+			case !r.Dropped():
 				return ErrStopped
-			}
-			if r.Timeout() {
-				return again(ctx)
 			}
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-g.stopped:
 			return ErrStopped
 		}
-	} else if !errors.Is(err, dragonboat.ErrSystemBusy) && !errors.Is(err, dragonboat.ErrShardNotReady) {
+	case !errors.Is(err, dragonboat.ErrSystemBusy) && !errors.Is(err, dragonboat.ErrShardNotReady):
 		return ErrStopped
 	}
 	timer := time.NewTimer(dropPause)
@@ -226,13 +259,9 @@ func (g *raftGroup) readIndexOnce(ctx context.Context) error {
 	case <-timer.C:
 	case <-changed:
 	case <-ctx.Done():
-	}
-	return again(ctx)
-}
-
-func again(ctx context.Context) error {
-	if ctx.Err() != nil {
 		return context.Cause(ctx)
+	case <-g.stopped:
+		return ErrStopped
 	}
 	return errAgain
 }
