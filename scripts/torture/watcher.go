@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,7 +21,6 @@ type watcher struct {
 	at     int
 	pinned bool
 	stream bool
-	idle   time.Duration // how long a watch may be silent before the watcher asks again, in case its member hangs
 	stop   context.CancelFunc
 	done   chan struct{}
 
@@ -38,7 +36,6 @@ type watchSpec struct {
 	member         int
 	pinned, stream bool
 	from           uint64
-	idle           time.Duration // 0 is a few seconds
 }
 
 // startWatcher starts a watcher, which runs until the trial closes or its stop is called.
@@ -49,7 +46,6 @@ func (t *trial) startWatcher(ctx context.Context, s watchSpec) *watcher {
 	}
 	ctx, stop := context.WithCancel(ctx)
 	w := &watcher{
-		idle: cmp.Or(s.idle, 3*time.Second),
 		name: fmt.Sprintf("%s@m%d", kind, s.member), clock: t.rec.Clock, urls: t.urls(), at: s.member, pinned: s.pinned, stream: s.stream,
 		stop: stop, done: make(chan struct{}), next: s.from, news: make(chan struct{}, 1),
 	}
@@ -63,6 +59,9 @@ func (w *watcher) end() {
 	w.stop()
 	<-w.done
 }
+
+// idle is how long a watch may be silent before the watcher asks again, in case its member hangs.
+const idle = 3 * time.Second
 
 func (w *watcher) run(ctx context.Context) {
 	defer close(w.done)
@@ -93,11 +92,11 @@ func (w *watcher) once(ctx context.Context, client *api.Client) bool {
 	w.mu.Unlock()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	silence := time.AfterFunc(w.idle, cancel)
+	silence := time.AfterFunc(idle, cancel)
 	defer silence.Stop()
 	told := 0
 	err := client.Watch(ctx, api.Watch{Key: "/", From: from, Recursive: true, Stream: w.stream}, w.accepted, func(e history.Event) bool {
-		silence.Reset(w.idle)
+		silence.Reset(idle)
 		told++
 		w.tell(e)
 		return true
