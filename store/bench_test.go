@@ -85,7 +85,7 @@ func BenchmarkApplyTTL(b *testing.B) {
 }
 
 func BenchmarkGet(b *testing.B) {
-	const n = 5000 // less than is written at once
+	const n = 1000 // less than is written at once
 	for _, flushed := range []bool{false, true} {
 		name := "pending"
 		if flushed {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"os"
 	"testing"
 	"time"
 
@@ -150,7 +151,7 @@ func TestHistoryLeavesTheDisk(t *testing.T) {
 		if i%50 == 0 {
 			s.writePending()
 		}
-		if i%1000 == 500 { // which makes a table of what is in Badger's memory
+		if i%1000 == 500 || i == events-2 { // closing makes a table of what is in Badger's memory
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}
@@ -221,6 +222,46 @@ func TestHeldVersions(t *testing.T) {
 	v.release()
 	if got := s.kv.db.lowest(s.Frontier()); got != s.Frontier() {
 		t.Errorf("a released view still keeps %d", got)
+	}
+}
+
+// TestViewOfReplacedDatabase reads through a view that is older than a Restore.
+func TestViewOfReplacedDatabase(t *testing.T) {
+	s := openFor(t, Options{})
+	defer s.Close()
+	empty, err := s.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	if err := empty.WriteTo(&b, nil); err != nil {
+		t.Fatal(err)
+	}
+	empty.Close()
+	mustApply(t, s, Command{Op: OpSet, Key: ParseKey("/d/old"), Value: "v"})
+	v, err := s.kv.latest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := v.db.dir
+	if err := s.Restore(&b, nil); err != nil {
+		t.Fatal(err)
+	}
+	mustApply(t, s, Command{Op: OpSet, Key: ParseKey("/d/new"), Value: "v"})
+	var names []string
+	err = v.children(ParseKey("/d"), v.head.frontier, func(_ string, k Key, _ *record) bool {
+		names = append(names, k.Name())
+		return true
+	})
+	if err != nil || len(names) != 1 || names[0] != "old" {
+		t.Errorf("the view lists %q, %v", names, err)
+	}
+	if _, found, err := v.record(ParseKey("/d/new"), v.head.frontier); found || err != nil {
+		t.Errorf("the view sees what came after: %v", err)
+	}
+	v.release()
+	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the replaced database is still there: %v", err)
 	}
 }
 

@@ -97,6 +97,15 @@ func (s *Store) fill(dir string, r io.Reader, interrupted func() error) (err err
 			err = syncDir(s.opt.Dir)
 		}
 	}()
+	if err := copyVersions(db, in, &l.head, interrupted); err != nil {
+		return err
+	}
+	return db.writeLedger(l.encode())
+}
+
+// copyVersions writes all versions of a snapshot to the database, and verifies
+// the snapshot by the way.
+func copyVersions(db *database, in *snapshotReader, h *head, interrupted func() error) error {
 	batch := db.badger.NewManagedWriteBatch()
 	defer batch.Cancel()
 	for n := 0; ; n++ {
@@ -105,9 +114,9 @@ func (s *Store) fill(dir string, r io.Reader, interrupted func() error) (err err
 				return err
 			}
 		}
-		m, err := in.next(&l.head)
+		m, err := in.next(h)
 		if errors.Is(err, io.EOF) {
-			break
+			return batch.Flush()
 		}
 		if err != nil {
 			return err
@@ -116,10 +125,6 @@ func (s *Store) fill(dir string, r io.Reader, interrupted func() error) (err err
 			return err
 		}
 	}
-	if err := batch.Flush(); err != nil {
-		return err
-	}
-	return db.writeLedger(l.encode())
 }
 
 // snapshotReader reads what Snapshot.WriteTo has written, and checks it.
