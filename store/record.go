@@ -87,9 +87,8 @@ func (r *record) setTTL(c *Command, clock int64) {
 // deadline returns when a key expires that is given ttl seconds now. It does
 // not overflow: the latest deadline is the last nanosecond of the clock.
 func deadline(clock, ttl int64) int64 {
-	ttl = min(ttl, MaxTTL)
-	d := ttl*int64(time.Second) + int64(Tick)
-	if d < 0 || clock > math.MaxInt64-d {
+	d := min(ttl, MaxTTL)*int64(time.Second) + int64(Tick)
+	if clock > math.MaxInt64-d {
 		return math.MaxInt64
 	}
 	return clock + d
