@@ -43,12 +43,31 @@ func describeHost(ctx context.Context, products []product, dir string) (host, er
 	}
 	for _, p := range products {
 		if p.name != floorName {
-			h.Versions[p.name] = firstLine(exec.CommandContext(ctx, p.binary, "--version").CombinedOutput())
+			text, err := exec.CommandContext(ctx, p.binary, "--version").Output()
+			if err != nil {
+				return h, fmt.Errorf("%s --version: %w", p.binary, err)
+			}
+			h.Versions[p.name] = versionOf(p.name, string(text))
 		}
 	}
 	var err error
 	h.Fsync, err = measureFsync(dir)
 	return h, err
+}
+
+// versionOf finds the version of a product, and of the Go it was made with, in
+// what it says of itself in lines like "etcd Version: 3.4.23".
+func versionOf(product, text string) string {
+	found := make(map[string]string)
+	for line := range strings.Lines(text) {
+		if name, version, ok := strings.Cut(line, " Version: "); ok {
+			found[strings.ToLower(name)] = strings.TrimSpace(version)
+		}
+	}
+	if found[product] == "" {
+		return "unknown"
+	}
+	return fmt.Sprintf("%s, made with %s", found[product], found["go"])
 }
 
 // firstLine returns the first line of text, or "unknown" if there is none.

@@ -44,12 +44,15 @@ func (r report) facts() [][2]string {
 		}
 	}
 	o := r.options
-	return append(facts,
+	facts = append(facts,
 		[2]string{"bench", fmt.Sprintf("commit %s, %s", h.Commit, h.Go)},
 		[2]string{"date", h.Date},
 		[2]string{"set-up", fmt.Sprintf("members %d, groups of witan %d, values of %d bytes, %d rounds of %v each",
-			o.members, o.groups, o.valueSize, o.rounds, o.duration)},
-		[2]string{"noise", r.noise()})
+			o.members, o.groups, o.valueSize, o.rounds, o.duration)})
+	if len(r.found.loads) > 0 {
+		facts = append(facts, [2]string{"noise", r.noise()})
+	}
+	return facts
 }
 
 // noise says what else ran on the machine.
