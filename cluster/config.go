@@ -38,7 +38,7 @@ type Config struct {
 
 	SnapshotCount   uint64        // log entries between snapshots
 	Heartbeat       time.Duration // between a leader's heartbeats
-	ElectionTimeout time.Duration // without a leader, at least
+	ElectionTimeout time.Duration // without a leader until a member stands for election, on average
 
 	Logger  zerolog.Logger
 	Version string // served on the peer port

@@ -26,7 +26,7 @@ type raftGroup struct {
 	shard   uint64
 	timeout time.Duration // of a whole request
 	lead    *leadership
-	user    dragonboat.INodeUser // set when the replica has started
+	nh      *dragonboat.NodeHost // set when the replica has started
 	session *client.Session
 	stopped <-chan struct{}
 }

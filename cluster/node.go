@@ -99,6 +99,9 @@ func (n *Node) claimDataDir(ctx context.Context) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("cluster: make the data directory: %w", err)
 	}
+	if err := syncDir(filepath.Dir(dir)); err != nil {
+		return fmt.Errorf("cluster: make the data directory: %w", err)
+	}
 	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return fmt.Errorf("cluster: open the data directory: %w", err)
@@ -232,7 +235,8 @@ func (n *Node) startMeta(t timing) error {
 	if err := n.nh.StartReplica(members, false, machine, shardConfig(&n.cfg, n.id, t, metaShard)); err != nil {
 		return fmt.Errorf("cluster: start the meta group: %w", err)
 	}
-	return n.metaGroup.attach(n.nh)
+	n.metaGroup.attach(n.nh)
+	return nil
 }
 
 func (n *Node) startGroup(g *group, t timing) error {
@@ -257,23 +261,19 @@ func (n *Node) startGroup(g *group, t timing) error {
 		return fmt.Errorf("cluster: group %d: the raft log in %s ends at %d, behind the store at %d: the directory was rolled back or damaged; %s",
 			g.id, n.cfg.DataDir, last, g.st.Applied(), rejoinAdvice)
 	}
-	return g.attach(n.nh)
+	g.attach(n.nh)
+	return nil
 }
 
 // rejoinAdvice is what to do with a member that must not take part as it is.
 const rejoinAdvice = "remove the member from the cluster, empty its data directory and add it again"
 
-// attach gets the handles that proposals and reads go through.
-func (g *raftGroup) attach(nh *dragonboat.NodeHost) error {
-	user, err := nh.GetNodeUser(g.shard)
-	if err != nil {
-		return fmt.Errorf("cluster: shard %d: %w", g.shard, err)
-	}
-	g.user, g.session = user, nh.GetNoOPSession(g.shard)
+// attach makes a started replica ready for proposals and reads.
+func (g *raftGroup) attach(nh *dragonboat.NodeHost) {
+	g.nh, g.session = nh, nh.GetNoOPSession(g.shard)
 	if leader, term, ok, err := nh.GetLeaderID(g.shard); err == nil && ok {
 		g.lead.set(leader, term)
 	}
-	return nil
 }
 
 // startBackground starts what runs as long as the node does.

@@ -132,7 +132,7 @@ var errAgain = errors.New("cluster: propose again")
 // help: the proposal was dropped, another leader is known, or until has come.
 func (g *group) attempt(ctx context.Context, p *proposal, data []byte, until time.Time) error {
 	leader, _, changed := g.lead.now()
-	rs, err := g.user.Propose(g.session, data, g.timeout)
+	rs, err := g.nh.Propose(g.session, data, g.timeout)
 	if err != nil {
 		return g.refused(ctx, p, err, changed)
 	}
@@ -231,7 +231,8 @@ const readAttempt = 500 * time.Millisecond
 
 func (g *raftGroup) readIndexOnce(ctx context.Context) error {
 	_, _, changed := g.lead.now()
-	rs, err := g.user.ReadIndex(readAttempt)
+	// Not INodeUser's ReadIndex: that one is looked at with the next tick only.
+	rs, err := g.nh.ReadIndex(g.shard, readAttempt)
 	switch {
 	case err == nil:
 		select {

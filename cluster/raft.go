@@ -24,14 +24,16 @@ type timing struct {
 }
 
 // newTiming halves the heartbeat interval for a tick, so that election
-// time-outs, which Dragonboat spreads over whole ticks, stay apart.
+// time-outs, which Dragonboat spreads over whole ticks from one to two times
+// the one it is given, stay apart. It is given seven tenths, so that they lie
+// around the configured one and the first of two members stands about then.
 // A single voter has nobody to wait for and elects itself at once.
 func newTiming(c *Config, voters int) timing {
 	tick := max(c.Heartbeat/2, time.Millisecond)
 	if voters == 1 {
 		return timing{tick: tick, heartbeat: 1, election: 3}
 	}
-	return timing{tick: tick, heartbeat: 2, election: max(uint64(c.ElectionTimeout/tick), 5)}
+	return timing{tick: tick, heartbeat: 2, election: max(uint64(c.ElectionTimeout*7/10/tick), 5)}
 }
 
 // nodeHostConfig is the configuration that was measured (engine §5).

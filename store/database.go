@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -57,11 +58,43 @@ func openDatabase(dir string, log zerolog.Logger, sync bool) (_ *database, err e
 	if err := checkTables(dir); err != nil {
 		return nil, err
 	}
+	if err := removeUnborn(dir); err != nil {
+		return nil, fmt.Errorf("store: open %s: %w", dir, err)
+	}
 	b, err := badger.OpenManaged(badgerOptions(dir, log).WithSyncWrites(sync))
 	if err != nil {
 		return nil, fmt.Errorf("store: open %s: %w: %w", dir, err, ErrDamaged)
 	}
 	return &database{badger: b, dir: dir, holds: map[uint64]int{}, closed: make(chan struct{})}, nil
+}
+
+// removeUnborn removes log files that a power cut caught between their creation
+// and their first byte. Nothing was ever written to them, but Badger takes
+// them for damage.
+func removeUnborn(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if ext := filepath.Ext(e.Name()); ext != ".mem" && ext != ".vlog" {
+			continue
+		}
+		info, err := e.Info()
+		if err != nil {
+			return err
+		}
+		if info.Size() > 0 {
+			continue
+		}
+		if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func badgerOptions(dir string, log zerolog.Logger) badger.Options {
