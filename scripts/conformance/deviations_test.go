@@ -96,7 +96,9 @@ func TestAmendLimits(t *testing.T) {
 }
 
 func TestExplains(t *testing.T) {
-	length, version, health := find(t, "content-length"), find(t, "version"), find(t, "health")
+	length, version, health, cors := find(t, "content-length"), find(t, "version"), find(t, "health"), find(t, "cors-off")
+	all := reply(200, "5", node5).with("Access-Control-Allow-Origin", "*")
+	one := all.with("Access-Control-Allow-Origin", "http://x")
 	chunked := answer{status: 200, chunked: true, length: -1}
 	long, short := answer{status: 200, length: 3000}, answer{status: 200, length: 100}
 	for _, tc := range []struct {
@@ -111,6 +113,10 @@ func TestExplains(t *testing.T) {
 		{"length the other way", length, fakeExchange("GET", "/v2/keys/a", long, chunked), "header:Transfer-Encoding", false},
 		{"length of HEAD", length, fakeExchange("HEAD", "/v2/keys/a", answer{length: -1}, long), "header:Content-Length", true},
 		{"length lost on HEAD", length, fakeExchange("HEAD", "/v2/keys/a", long, answer{length: -1}), "header:Content-Length", false},
+		{"cors", cors, fakeExchange("GET", "/v2/keys/a", all, reply(200, "5", node5)), "header:Access-Control-Allow-Origin", true},
+		{"other cors", cors, fakeExchange("GET", "/v2/keys/a", all, one), "header:Access-Control-Allow-Origin", false},
+		{"cors the other way", cors, fakeExchange("GET", "/v2/keys/a", reply(200, "5", node5), all), "header:Access-Control-Allow-Origin", false},
+		{"not cors", cors, fakeExchange("GET", "/v2/keys/a", all, reply(200, "5", node5)), "header:Allow", false},
 		{"version", version, fakeExchange("GET", "/version", answer{}, reply(200, "", `{"etcdserver":"2.3.8","etcdcluster":"2.3.0"}`)), "body:etcdserver", true},
 		{"another version", version, fakeExchange("GET", "/version", answer{}, reply(200, "", `{"etcdserver":"9.9.9","etcdcluster":"2.3.0"}`)), "body:etcdserver", false},
 		{"version's type", version, fakeExchange("GET", "/version", answer{}, reply(200, "", `{"etcdserver":"2.3.8","etcdcluster":"2.3.0"}`)), "header:Content-Type", false},

@@ -182,7 +182,9 @@ func (pl *player) run(ctx context.Context, s script, products [2]product, groups
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if err := pl.play(st); err != nil {
+		if err := pl.play(st); errors.Is(err, errTooMany) {
+			break
+		} else if err != nil {
 			return fmt.Errorf("step %d: %w", pl.position, err)
 		}
 	}

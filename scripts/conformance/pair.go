@@ -95,7 +95,10 @@ func (p *pair) forget() error {
 func (p *pair) wipe() error {
 	for _, s := range p.sides {
 		for top := range p.tops {
-			s.do(request{method: "DELETE", target: "/v2/keys/" + url.PathEscape(top) + "?recursive=true"})
+			target := "/v2/keys/" + url.PathEscape(top)
+			if a := s.do(request{method: "GET", target: target}); a.status != 404 {
+				s.do(request{method: "DELETE", target: target + "?recursive=true"})
+			}
 		}
 		a := s.do(request{method: "GET", target: "/v2/keys/"})
 		t, err := parseTree(strings.TrimSpace(string(a.body)))

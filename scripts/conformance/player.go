@@ -23,9 +23,16 @@ type player struct {
 	watchers map[string]*watcher
 	played   []step // since the servers were last empty
 	position int    // of the current step, from 1
+	findings int
 }
 
-var errLost = errors.New("a server does not answer any more")
+// maxFindings is how many findings end a source.
+const maxFindings = 100
+
+var (
+	errLost    = errors.New("a server does not answer any more")
+	errTooMany = errors.New("too many differences")
+)
 
 // play runs one step. An error means that there is no going on.
 func (pl *player) play(s step) error {
@@ -70,13 +77,13 @@ func (pl *player) judge(x *exchange, c *comparer) error {
 	if skip {
 		return nil
 	}
-	diffs := pl.excuse(x, c)
-	if len(diffs) > 0 {
-		pl.report.add(finding{
-			source: pl.source, position: pl.position, differences: diffs,
-			exchange: x, played: slices.Clone(pl.played),
-		})
-		return pl.wipe()
+	if diffs := pl.excuse(x, c); len(diffs) > 0 {
+		if err := pl.found(finding{differences: diffs, exchange: x}); err != nil {
+			return err
+		}
+		if !harmless(diffs) {
+			return pl.wipe()
+		}
 	}
 	if err := x.answers[left].err; errors.Is(err, errNotSent) {
 		return fmt.Errorf("%w: %s: %w", errLost, x.step, err)
@@ -84,6 +91,26 @@ func (pl *player) judge(x *exchange, c *comparer) error {
 		return nil // both sides closed the connection without a word
 	}
 	return pl.learn(x)
+}
+
+// found reports a finding. A source with too many of them is given up: either
+// all are the same, or nothing can be learned from it any more.
+func (pl *player) found(f finding) error {
+	f.source, f.position, f.played = pl.source, pl.position, slices.Clone(pl.played)
+	pl.report.add(f)
+	pl.findings++
+	if pl.findings == maxFindings {
+		return errTooMany
+	}
+	return nil
+}
+
+// harmless reports whether the two servers still hold the same tree, and number
+// it the same way, although their answers differed.
+func harmless(diffs []difference) bool {
+	return !slices.ContainsFunc(diffs, func(d difference) bool {
+		return !strings.HasPrefix(d.class, "header:") || d.class == "header:X-Etcd-Index"
+	})
 }
 
 // amend lets the deviations put the two servers back on one road.
@@ -188,11 +215,7 @@ func (pl *player) recall(x *exchange) (*exchange, error) {
 	}
 	y.answers = pl.pair.both(y.reqs)
 	if diffs := pl.excuse(y, pl.pair.compare(y, true)); len(diffs) > 0 {
-		pl.report.add(finding{
-			source: pl.source, position: pl.position, differences: diffs,
-			exchange: y, played: slices.Clone(pl.played),
-		})
-		return nil, pl.wipe()
+		return nil, errors.Join(pl.found(finding{differences: diffs, exchange: y}), pl.wipe())
 	}
 	return y, nil
 }
@@ -247,10 +270,9 @@ func (pl *player) events(s step) error {
 			continue
 		}
 		failed = true
-		pl.report.add(finding{
-			source: pl.source, position: pl.position, differences: diffs,
-			watcher: w, played: slices.Clone(pl.played),
-		})
+		if err := pl.found(finding{differences: diffs, watcher: w}); err != nil {
+			return err
+		}
 	}
 	if failed {
 		return pl.wipe()

@@ -43,8 +43,12 @@ func (r *report) watch()           { r.mu.Lock(); r.watches++; r.mu.Unlock() }
 func (r *report) used(name string) { r.mu.Lock(); r.deviations[name]++; r.mu.Unlock() }
 func (r *report) add(f finding)    { r.mu.Lock(); r.findings = append(r.findings, f); r.mu.Unlock() }
 
-// shown is how many findings of a class are printed in full without -v.
-const shown = 2
+// How many findings of a class are printed in full, and how many with a line,
+// without -v.
+const (
+	shown     = 2
+	mentioned = 20
+)
 
 // print writes all findings by class and then the summary.
 func (r *report) print(w io.Writer, list []deviation, verbose bool) {
@@ -53,9 +57,10 @@ func (r *report) print(w io.Writer, list []deviation, verbose bool) {
 		found := classes[class]
 		fmt.Fprintf(w, "== %s: %d\n", class, len(found))
 		for i, f := range found {
-			if i < shown || verbose {
+			switch {
+			case i < shown || verbose:
 				f.print(w)
-			} else {
+			case i < shown+mentioned:
 				fmt.Fprintf(w, "also: %s: %s\n", label(f.source, f.position), f.differences[0].detail)
 			}
 		}
