@@ -5,6 +5,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -16,9 +17,10 @@ import (
 // discard is a response nobody reads.
 type discard struct{ h http.Header }
 
-func (d discard) Header() http.Header         { return d.h }
-func (d discard) Write(p []byte) (int, error) { return len(p), nil }
-func (d discard) WriteHeader(int)             {}
+func (d discard) Header() http.Header             { return d.h }
+func (d discard) Write(p []byte) (int, error)     { return len(p), nil }
+func (d discard) WriteHeader(int)                 {}
+func (d discard) SetReadDeadline(time.Time) error { return nil }
 
 // hotRequests are the requests that must be cheap.
 var hotRequests = []struct {

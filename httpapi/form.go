@@ -6,6 +6,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 
@@ -78,7 +79,10 @@ type form struct {
 // maxFormBytes is the longest form body (contract §1.3).
 const maxFormBytes = 10 << 20
 
-var errFormTooLarge = errors.New("http: POST too large")
+var (
+	errFormTooLarge = errors.New("http: POST too large")
+	errFormTooSlow  = errors.New("the body of the request took too long")
+)
 
 const formType = "application/x-www-form-urlencoded"
 
@@ -118,7 +122,7 @@ func formBody(r *http.Request) (string, error) {
 	if r.ContentLength > maxFormBytes {
 		// Read it all the same: a client that still sends would not see the answer.
 		if _, err := io.CopyN(io.Discard, r.Body, maxFormBytes+1); err != nil {
-			return "", err
+			return "", bodyError(err)
 		}
 		return "", errFormTooLarge
 	}
@@ -129,12 +133,20 @@ func readBody(r *http.Request) (string, error) {
 	buf := takeBuffer()
 	defer buf.release()
 	if err := buf.readFrom(io.LimitReader(r.Body, maxFormBytes+1), int(r.ContentLength)); err != nil {
-		return "", err
+		return "", bodyError(err)
 	}
 	if len(buf.b) > maxFormBytes {
 		return "", errFormTooLarge
 	}
 	return string(buf.b), nil
+}
+
+// bodyError says what clients are told of a body that could not be read.
+func bodyError(err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return errFormTooSlow
+	}
+	return err
 }
 
 // scan takes in the parameters of text that are not given yet.

@@ -1,7 +1,10 @@
 package httpapi
 
 import (
+	"errors"
+	"io"
 	"net/http"
+	"time"
 
 	"github.com/witan-kv/witan/cluster"
 	"github.com/witan-kv/witan/store"
@@ -14,7 +17,7 @@ import (
 // room is done in functions that have returned by then.
 func (s *Server) handleKeys(w http.ResponseWriter, r *http.Request) {
 	w.Header()[headerClusterID] = s.clusterID
-	p, err := s.parseParams(r)
+	p, err := s.parseInTime(w, r)
 	if err != nil {
 		s.writeError(w, err)
 		return
@@ -28,6 +31,23 @@ func (s *Server) handleKeys(w http.ResponseWriter, r *http.Request) {
 	default:
 		s.read(w, r, key, &p)
 	}
+}
+
+// parseInTime is parseParams for a client that may dawdle over its body. The
+// limit is lifted when the body is all there: what net/http reads from then on
+// is the silence of a client that waits for its answer. Otherwise it stays,
+// because after the answer net/http reads what is left.
+func (s *Server) parseInTime(w http.ResponseWriter, r *http.Request) (params, error) {
+	if r.ContentLength == 0 {
+		return s.parseParams(r)
+	}
+	client := http.NewResponseController(w)
+	_ = client.SetReadDeadline(time.Now().Add(s.bodyTimeout)) // a writer without a connection has none
+	p, err := s.parseParams(r)
+	if _, end := r.Body.Read(nil); errors.Is(end, io.EOF) {
+		_ = client.SetReadDeadline(time.Time{})
+	}
+	return p, err
 }
 
 func (s *Server) read(w http.ResponseWriter, r *http.Request, key store.Key, p *params) {

@@ -60,14 +60,26 @@ func newMember(tb testing.TB) *member {
 // serve starts a server for b that ends with the test, and returns its address.
 func serve(tb testing.TB, b httpapi.Backend, c httpapi.Config) (address string) {
 	tb.Helper()
+	if c.Now == nil {
+		c.Now = func() time.Time { return testNow }
+	}
+	return run(tb, httpapi.NewServer(b, c))
+}
+
+// serveWith is serve after set has changed what Config does not offer.
+func serveWith(tb testing.TB, b httpapi.Backend, set func(*httpapi.Server)) (address string) {
+	tb.Helper()
+	s := httpapi.NewServer(b, httpapi.Config{})
+	set(s)
+	return run(tb, s)
+}
+
+func run(tb testing.TB, s *httpapi.Server) (address string) {
+	tb.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		tb.Fatal(err)
 	}
-	if c.Now == nil {
-		c.Now = func() time.Time { return testNow }
-	}
-	s := httpapi.NewServer(b, c)
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(l) }()
 	tb.Cleanup(func() {

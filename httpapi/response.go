@@ -1,8 +1,10 @@
 package httpapi
 
 import (
+	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -101,23 +103,20 @@ func (b *buffer) release() {
 	}
 }
 
-// readFrom appends all of r, which is size bytes long if size is not negative.
+// readFrom appends all of r, which claims to be size bytes long, or -1 if it
+// does not say. A claim is not believed beyond what a pooled buffer holds: it
+// costs a client nothing.
 func (b *buffer) readFrom(r io.Reader, size int) error {
 	const step = 512
-	if want := max(size, 0) + step; cap(b.b)-len(b.b) < want {
-		b.b = append(make([]byte, 0, len(b.b)+want), b.b...)
-	}
+	b.b = slices.Grow(b.b, min(max(size, 0)+step, maxPooled-len(b.b)))
 	for {
-		if cap(b.b)-len(b.b) < step {
-			b.b = append(b.b, make([]byte, step)...)[:len(b.b)]
-		}
+		b.b = slices.Grow(b.b, step)
 		n, err := r.Read(b.b[len(b.b):cap(b.b)])
 		b.b = b.b[:len(b.b)+n]
-		switch err {
-		case nil:
-		case io.EOF:
+		if errors.Is(err, io.EOF) {
 			return nil
-		default:
+		}
+		if err != nil {
 			return err
 		}
 	}

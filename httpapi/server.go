@@ -16,6 +16,10 @@ import (
 const (
 	readHeaderTimeout = 5 * time.Second
 
+	// bodyTimeout is how long a client may take to send a form: for the
+	// largest that can be of use, a value of 1 MiB all in escapes, 50 KB/s.
+	bodyTimeout = time.Minute
+
 	// idleTimeout is longer than the 90 s for which Go's own client keeps an
 	// idle connection, so that it is the client who closes: a server that
 	// closes first can cut off a write the client is about to send, and a
@@ -53,11 +57,12 @@ type Config struct {
 // Server answers clients on behalf of one member. Its methods may be called
 // from many goroutines at once.
 type Server struct {
-	backend  Backend
-	config   Config
-	log      zerolog.Logger
-	http     *http.Server
-	versions []byte // the answer to /version
+	backend     Backend
+	config      Config
+	log         zerolog.Logger
+	http        *http.Server
+	versions    []byte // the answer to /version
+	bodyTimeout time.Duration
 
 	// clusterID is the value of X-Etcd-Cluster-Id, shared by all answers.
 	clusterID []string
@@ -84,11 +89,12 @@ func NewServer(b Backend, c Config) *Server {
 		c.Now = time.Now
 	}
 	s := &Server{
-		backend:   b,
-		config:    c,
-		log:       c.Logger.With().Str("component", "httpapi").Logger(),
-		versions:  encodeVersions(c.Version),
-		clusterID: []string{strconv.FormatUint(b.Status().ClusterID, 16)},
+		backend:     b,
+		config:      c,
+		log:         c.Logger.With().Str("component", "httpapi").Logger(),
+		versions:    encodeVersions(c.Version),
+		bodyTimeout: bodyTimeout,
+		clusterID:   []string{strconv.FormatUint(b.Status().ClusterID, 16)},
 	}
 	s.closing, s.endWatches = context.WithCancel(context.Background())
 	base, cut := context.WithCancel(context.Background())

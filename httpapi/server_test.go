@@ -7,11 +7,13 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/go-chi/chi/v5"
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
 
@@ -346,5 +348,78 @@ func TestGroupStats(t *testing.T) {
 		index, raftIndex, index, hash)
 	if _, body := request(t, address, "GET", "/v2/stats/groups", ""); body != want {
 		t.Errorf("got  %s\nwant %s", body, want)
+	}
+}
+
+// A client that announces a body and does not send it is given up in time,
+// whether or not the body would have been read.
+func TestSlowBody(t *testing.T) {
+	m := newMember(t)
+	address := serveWith(t, m, func(s *httpapi.Server) { s.SetBodyTimeout(200 * time.Millisecond) })
+	const tooSlow = `"cause":"the body of the request took too long"`
+	for head, want := range map[string]string{
+		"PUT /v2/keys/a HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 7":                tooSlow,
+		"PUT /v2/keys/a HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded\r\nTransfer-Encoding: chunked":       tooSlow,
+		"PUT /v2/keys/a HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 20000000":         tooSlow,
+		"GET /v2/keys/ HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 7":                 `"action":"get"`,
+		"DELETE /v2/keys/nope HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 7":          `"errorCode":100`,
+		"PUT /v2/keys/a?prevExist=true HTTP/1.1\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\nX: y": `"errorCode":100`,
+	} {
+		c := openConn(t, address)
+		if _, err := io.WriteString(c, head+"\r\nHost: x\r\n\r\n7\r\nva"); err != nil {
+			t.Fatal(err)
+		}
+		answer, err := io.ReadAll(c.r) // to the connection's end
+		if err != nil || !bytes.Contains(answer, []byte(want)) {
+			t.Errorf("%s:\ngot %q, %v", head, answer, err)
+		}
+	}
+	if at := m.st.Frontier(); at != 3 {
+		t.Errorf("half a form was written: index %d", at)
+	}
+}
+
+// A client that has sent its body may wait for the answer as long as it likes.
+func TestSlowAnswer(t *testing.T) {
+	const limit = 100 * time.Millisecond
+	g := &gate{newMember(t), make(chan struct{}), make(chan struct{})}
+	address := serveWith(t, g, func(s *httpapi.Server) { s.SetBodyTimeout(limit) })
+	c := openConn(t, address)
+	if _, err := io.WriteString(c, "PUT /v2/keys/a HTTP/1.1\r\nHost: x\r\n"+
+		"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 7\r\n\r\nvalue=1"); err != nil {
+		t.Fatal(err)
+	}
+	<-g.entered
+	<-time.After(3 * limit) // it is time that must do nothing here
+	close(g.leave)
+	resp, err := http.ReadResponse(c.r, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if resp.StatusCode != http.StatusCreated {
+		t.Errorf("got %s", resp.Status)
+	}
+}
+
+// Every route has been asked for by a script, or is named here with its test.
+func TestEveryRouteIsTested(t *testing.T) {
+	elsewhere := map[string]string{
+		"/v2/stats/groups": "TestGroupStats",
+		"/v2/members/*":    "cluster.txt, by a member's id",
+	}
+	var asked strings.Builder
+	for _, file := range scripts(t) {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		asked.Write(text)
+	}
+	routes := httpapi.NewServer(newMember(t), httpapi.Config{}).Handler().(chi.Routes)
+	for _, route := range routes.Routes() {
+		if elsewhere[route.Pattern] == "" && !strings.Contains(asked.String(), "\nGET "+route.Pattern+"\n") {
+			t.Errorf("nobody asks for %s", route.Pattern)
+		}
 	}
 }
