@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -36,10 +37,22 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request, key store.Key, p 
 		s.streamEvents(ctx, w, client, watcher)
 		return
 	}
-	// An error means that the client or the server goes, or that the watcher was ended.
-	if event, err := watcher.Next(ctx); err == nil {
+	if event := s.nextEvent(ctx, watcher); event != nil {
 		writeBody(w, event.Encoded(encodeEvent))
 	}
+}
+
+// nextEvent waits for the next event. It returns nil when none will come: the
+// client or the server goes, or the watcher was ended.
+func (s *Server) nextEvent(ctx context.Context, watcher *watch.Watcher) *store.Event {
+	event, err := watcher.Next(ctx)
+	if err == nil {
+		return event
+	}
+	if ctx.Err() == nil && !errors.Is(err, watch.ErrEnded) {
+		s.log.Warn().Err(err).Msg("a watch failed")
+	}
+	return nil
 }
 
 // streamEvents sends events until the client goes, the server closes, or the
@@ -48,8 +61,8 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request, key store.Key, p 
 func (s *Server) streamEvents(ctx context.Context, w http.ResponseWriter, client *http.ResponseController, watcher *watch.Watcher) {
 	ended := watcher.Ended()
 	for {
-		event, err := watcher.Next(ctx)
-		if err != nil {
+		event := s.nextEvent(ctx, watcher)
+		if event == nil {
 			return
 		}
 		select {

@@ -168,10 +168,14 @@ func TestStuckReaderIsCutOff(t *testing.T) {
 	}
 	overrun(t)
 	stacks := make([]byte, 4<<20)
-	eventually(t, "its handler is gone", func() bool {
+	streaming := func() bool {
 		n := runtime.Stack(stacks, true)
-		return !bytes.Contains(stacks[:n], []byte(".streamEvents("))
-	})
+		return bytes.Contains(stacks[:n], []byte(".streamEvents("))
+	}
+	if !streaming() {
+		t.Fatal("its handler is not to be seen")
+	}
+	eventually(t, "its handler is gone", func() bool { return !streaming() })
 }
 
 // Long polls in numbers: each gets the one event, and all of them the same bytes.
