@@ -199,16 +199,6 @@ func answerDeviations() []deviation {
 			return x.reqs[left].path() == "/version" && (d.class == "body:etcdserver" || d.class == "body:etcdcluster") &&
 				strings.HasPrefix(string(x.answers[right].body), `{"etcdserver":"2.3.8","etcdcluster":"2.3.0"`)
 		},
-	}, {
-		name: "health", where: "contract §4.5",
-		why: "/health may have 2.3's space or 3.5's reason; only the string matters to clients",
-		explains: func(x *exchange, d difference) bool {
-			if x.reqs[left].path() != "/health" || !strings.HasPrefix(d.class, "body:") && d.class != "header:Content-Type" {
-				return false
-			}
-			t, err := parseTree(strings.ReplaceAll(string(x.answers[right].body), " ", ""))
-			return err == nil && t.text("health") == "true"
-		},
 	}}
 }
 

@@ -115,7 +115,7 @@ func harmless(diffs []difference) bool {
 
 // amend lets the deviations put the two servers back on one road.
 func (pl *player) amend(x *exchange, c *comparer) (_ *comparer, skip bool) {
-	for len(c.diffs) > 0 {
+	for rest, _ := pl.unexplained(x, c); len(rest) > 0; rest, _ = pl.unexplained(x, c) {
 		a, ok := pl.amendment(x)
 		if !ok {
 			break
@@ -153,23 +153,30 @@ func (pl *player) amendment(x *exchange) (amendment, bool) {
 	return amendment{}, false
 }
 
-// excuse returns the differences that no deviation explains.
+// excuse returns the differences that no deviation explains, and counts the
+// deviations that explain the others.
 func (pl *player) excuse(x *exchange, c *comparer) []difference {
+	rest, used := pl.unexplained(x, c)
 	for name := range c.used {
 		pl.report.used(name)
 	}
-	used := make(map[string]bool)
-	rest := slices.DeleteFunc(slices.Clone(c.diffs), func(diff difference) bool {
-		i := slices.IndexFunc(pl.deviations, func(d deviation) bool { return d.explains != nil && d.explains(x, diff) })
-		if i >= 0 {
-			used[pl.deviations[i].name] = true
-		}
-		return i >= 0
-	})
 	for name := range used {
 		pl.report.used(name)
 	}
 	return rest
+}
+
+func (pl *player) unexplained(x *exchange, c *comparer) (rest []difference, used map[string]bool) {
+	used = make(map[string]bool)
+	for _, diff := range c.diffs {
+		i := slices.IndexFunc(pl.deviations, func(d deviation) bool { return d.explains != nil && d.explains(x, diff) })
+		if i < 0 {
+			rest = append(rest, diff)
+			continue
+		}
+		used[pl.deviations[i].name] = true
+	}
+	return rest, used
 }
 
 // learn remembers the event that a write, or a wait for an expiry, was answered
