@@ -23,7 +23,7 @@ func generate(seed uint64, requests, groups int) script {
 	g := &generator{Rand: rand.New(rand.NewPCG(seed, 0)), groups: groups, left: requests}
 	for g.left > 0 {
 		switch n := g.IntN(1000); {
-		case n < 2:
+		case n < 1:
 			g.expiry()
 		case n < 60:
 			g.watchBatch()
@@ -363,7 +363,9 @@ func (g *generator) waitIndex(key string) string {
 
 // expiry makes a few keys with short lives in a directory, under the eyes of a
 // watcher, and waits for each to go. They are made in the order of their names,
-// so that both servers expire them in one order.
+// so that both servers expire them in one order, and live long enough for
+// nothing to expire while the others are still being made; the one with ttl=0
+// comes last.
 func (g *generator) expiry() {
 	g.serial++
 	name := fmt.Sprintf("e%d", g.serial)
@@ -372,17 +374,17 @@ func (g *generator) expiry() {
 	put := func(path, query, body string) {
 		g.emit(step{req: request{method: "PUT", target: dir + path + query, body: body}})
 	}
-	put("/_k0", "", "value=v&ttl=1")
-	put("/k1", "", "value=v&ttl="+g.pick("0", "1"))
-	put("/k2", "?dir=true", "ttl=1")
+	put("/_k1", "", "value=v&ttl=2")
+	put("/k2", "?dir=true", "ttl=2")
 	put("/k2/child", "", "value=v&ttl=500")
 	if g.chance(50) {
 		put("/k3", "", "value=v")
-		put("/k3", "?prevExist=true&refresh=true", "ttl=1")
+		put("/k3", "?prevExist=true&refresh=true", "ttl=2")
 	} else {
-		put("/k3", "", "value=v&ttl=1")
+		put("/k3", "", "value=v&ttl=2")
 	}
-	for _, key := range []string{"/_k0", "/k1", "/k2", "/k3"} {
+	put("/k4", "", "value=v&ttl=0")
+	for _, key := range []string{"/k4", "/_k1", "/k2", "/k3"} {
 		g.emit(step{verb: "expire", req: request{method: "GET", target: dir + key}})
 	}
 	g.emit(step{verb: "events", names: []string{name}})

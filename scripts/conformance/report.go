@@ -99,7 +99,7 @@ func (r *report) summary(w io.Writer, classes map[string][]finding, list []devia
 	}
 	took := time.Since(r.started)
 	fmt.Fprintf(w, "conformance: %d requests, %d watches, differences: %s, %d deviations seen, %.1f s\n",
-		r.requests, r.watches, strings.Join(counts, ", "), len(r.deviations), took.Seconds())
+		r.requests, r.watches, strings.Join(counts, ", "), len(list)-len(unused), took.Seconds())
 }
 
 func (f finding) print(w io.Writer) {
