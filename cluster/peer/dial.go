@@ -98,25 +98,62 @@ func (t *Transport) upgrade(conn net.Conn, member uint64, host string) error {
 type messageConn struct {
 	t      *Transport
 	to     uint64
-	conn   net.Conn
+	link   *link // nil when not connected
 	buf    []byte
 	nextAt time.Time // no dial before
 }
 
-// Close implements raftio.IConnection.
-func (c *messageConn) Close() {
-	if c.conn != nil {
-		c.conn.Close()
+// link is an outgoing connection and a goroutine that notices its end. Nothing
+// is ever read from it; but without reading, the first message after the other
+// side has gone is written into the void, and between two followers that
+// message is the vote a new leader needs.
+type link struct {
+	net.Conn
+	gone chan struct{} // closed when the other side has closed
+}
+
+func newLink(conn net.Conn) *link {
+	l := &link{Conn: conn, gone: make(chan struct{})}
+	go func() {
+		defer close(l.gone)
+		var b [1]byte
+		_, _ = conn.Read(b[:]) // returns when either side closes
+		conn.Close()
+	}()
+	return l
+}
+
+func (l *link) alive() bool {
+	select {
+	case <-l.gone:
+		return false
+	default:
+		return true
 	}
 }
 
-// SendMessageBatch implements raftio.IConnection. While the member cannot be
-// reached batches are dropped, as a network would: raft sends again.
-// A connection that breaks is an error, which tells raft to probe.
-func (c *messageConn) SendMessageBatch(batch pb.MessageBatch) error {
-	if c.conn == nil && !c.connect() {
-		return nil
+// close ends the link and its goroutine.
+func (l *link) close() {
+	l.Close()
+	<-l.gone
+}
+
+// Close implements raftio.IConnection.
+func (c *messageConn) Close() { c.drop() }
+
+func (c *messageConn) drop() {
+	if c.link != nil {
+		c.link.close()
+		c.link = nil
 	}
+}
+
+// SendMessageBatch implements raftio.IConnection. A connection that broke is
+// made again at once and the batch sent on the new one: raft does not mind
+// getting a message twice. While the member cannot be reached batches are
+// dropped, as a network would. It never returns an error: Dragonboat would
+// stay away from the member for a while.
+func (c *messageConn) SendMessageBatch(batch pb.MessageBatch) error {
 	need := frameHeader + batch.SizeUpperLimit()
 	if cap(c.buf) < need {
 		c.buf = make([]byte, need)
@@ -124,11 +161,29 @@ func (c *messageConn) SendMessageBatch(batch pb.MessageBatch) error {
 	n := len(pb.MustMarshalTo(&batch, c.buf[frameHeader:need]))
 	frame := c.buf[:frameHeader+n]
 	putFrameHeader(frame, frameMessages)
-	err := writeFrame(c.conn, frame)
+	if !c.send(frame) {
+		c.send(frame)
+	}
 	if cap(c.buf) > 1<<20 {
 		c.buf = nil // a burst is over; do not hold its memory
 	}
-	return err
+	return nil
+}
+
+// send tries once to get a frame to the member.
+func (c *messageConn) send(frame []byte) bool {
+	if c.link != nil && !c.link.alive() {
+		c.drop()
+	}
+	if c.link == nil && !c.connect() {
+		return false
+	}
+	if err := writeFrame(c.link, frame); err != nil {
+		c.t.cfg.Logger.Debug().Err(err).Str("member", Target(c.to)).Msg("connection to peer broke")
+		c.drop()
+		return false
+	}
+	return true
 }
 
 func (c *messageConn) connect() bool {
@@ -141,7 +196,7 @@ func (c *messageConn) connect() bool {
 		c.t.cfg.Logger.Debug().Err(err).Str("member", Target(c.to)).Msg("cannot connect to peer")
 		return false
 	}
-	c.conn = conn
+	c.link = newLink(conn)
 	return true
 }
 

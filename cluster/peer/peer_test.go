@@ -50,7 +50,12 @@ func startStation(t *testing.T, self uint64, where map[uint64]string) *station {
 		}
 		return nil
 	}})
-	s.Create(config.NodeHostConfig{}, func(b pb.MessageBatch) { s.messages <- b }, func(c pb.Chunk) bool { s.chunks <- c; return true })
+	s.Create(config.NodeHostConfig{}, func(b pb.MessageBatch) {
+		select {
+		case s.messages <- b:
+		default: // more than a test looks at
+		}
+	}, func(c pb.Chunk) bool { s.chunks <- c; return true })
 	srv := NewServer(s.Transport, Info{
 		Cluster: "c1",
 		Members: func() []Member { return []Member{{ID: alice, PeerURLs: []string{"http://a:1"}, Name: "alice"}} },
@@ -157,6 +162,32 @@ func TestReconnect(t *testing.T) {
 		if err := conn.SendMessageBatch(batchFrom(alice, bob, 2)); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// The first message after the other side has been restarted arrives: between
+// two followers, who talk only when the leader is gone, it is a vote.
+func TestFirstMessageAfterRestart(t *testing.T) {
+	where := make(map[uint64]string)
+	a := startStation(t, alice, where)
+	conn, err := a.GetConnection(t.Context(), Target(bob))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	for life := range uint64(3) {
+		t.Run("", func(t *testing.T) {
+			b := startStation(t, bob, where)
+			if link := conn.(*messageConn).link; link != nil {
+				receive(t, link.gone)
+			}
+			if err := conn.SendMessageBatch(batchFrom(alice, bob, life)); err != nil {
+				t.Fatal(err)
+			}
+			if got := receive(t, b.messages); got.Requests[0].Term != life {
+				t.Errorf("term %d arrived, want %d", got.Requests[0].Term, life)
+			}
+		}) // bob's end: his connections are closed
 	}
 }
 
