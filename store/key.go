@@ -19,11 +19,32 @@ type Key struct {
 // repeated and trailing slashes are dropped, "." and ".." resolved without
 // ever climbing above the root (contract §1.1).
 func ParseKey(raw string) Key {
+	if isClean(raw) {
+		return Key{path: raw}
+	}
 	clean := path.Clean("/" + raw)
 	if clean == "/" {
 		return Key{}
 	}
 	return Key{path: clean}
+}
+
+// isClean reports whether path.Clean would change nothing of an absolute path
+// below the root. Nearly every key comes clean, and path.Clean copies it.
+func isClean(raw string) bool {
+	if raw == "" || raw[0] != '/' {
+		return false
+	}
+	for rest := raw[1:]; ; {
+		part, more, found := strings.Cut(rest, "/")
+		if part == "" || part == "." || part == ".." {
+			return false
+		}
+		if !found {
+			return true
+		}
+		rest = more
+	}
 }
 
 // String returns the key as clients write it; the root is "/".
