@@ -27,9 +27,9 @@ func (n *Node) Watch(_ context.Context, req watch.Request) (*watch.Watcher, Answ
 	if n.order != nil {
 		n.order.wake()
 	}
-	a := Answer{Index: w.Index()}
-	if fromNow {
-		a.Index = now
+	a := Answer{Index: now}
+	if !fromNow {
+		a.Index = max(now, w.Index())
 	}
 	_, a.RaftIndex = g.st.Position()
 	_, a.Term, _ = g.lead.now()

@@ -75,7 +75,7 @@ func TestExpirationDoesNotWrap(t *testing.T) {
 		0:            now.UnixNano(),
 		last:         now.UnixNano() + last*int64(time.Second),
 		last + 1:     math.MaxInt64,
-		store.MaxTTL: math.MaxInt64,
+		store.MaxTTL: now.UnixNano() + store.MaxTTL*int64(time.Second),
 	} {
 		if got := expiration(now, ttl); got != want {
 			t.Errorf("ttl %d: got %d, want %d", ttl, got, want)

@@ -54,6 +54,6 @@ type Command struct {
 	Step  int64
 }
 
-// MaxTTL is the longest TTL in seconds: some 290 years, the most that
-// nanoseconds in 64 bits can express.
-const MaxTTL = 9_200_000_000
+// MaxTTL is the longest TTL in seconds, some 220 years: until 2040 its end is a
+// time that nanoseconds in 64 bits can express.
+const MaxTTL = 7_000_000_000

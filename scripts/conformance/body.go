@@ -20,7 +20,6 @@ type comparer struct {
 	top     string // top-level directory of the request's key, "" for the root
 	ordered bool   // siblings must come in the same order
 	reading bool   // the request was a read
-	resumed bool   // the request was a watch that gave a waitIndex
 
 	prevIndex [2]string // what the request asked for on each side, as sent
 	waitIndex [2]string
@@ -164,10 +163,6 @@ func (c *comparer) index(class, l, r string) {
 	}
 	if c.top == "" && !c.reading && !c.idx.constant {
 		return // which group refuses a write to the root is nobody's business
-	}
-	if c.top == "" && c.resumed && !c.idx.constant && rn != 0 {
-		c.allow(devClosed)
-		return
 	}
 	if err := c.idx.position(ln, rn, c.top); err != nil {
 		c.add(class, "%v", err)

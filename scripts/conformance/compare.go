@@ -21,7 +21,6 @@ func (p *pair) comparerFor(reqs [2]request) *comparer {
 		top:     topOf(reqs[left]),
 		ordered: isTrue(reqs[left].parameter("sorted")),
 		reading: !isWrite(reqs[left].method),
-		resumed: isTrue(reqs[left].parameter("wait")) && reqs[left].parameter("waitIndex") != "",
 	}
 	for i, r := range reqs {
 		c.prevIndex[i], c.waitIndex[i] = r.parameter("prevIndex"), r.parameter("waitIndex")
