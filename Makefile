@@ -80,7 +80,11 @@ torture: build bin/torture ## a quick round of clusters under load and faults
 	bin/torture quick $(ARGS)
 
 .PHONY: bench
-bench: ## run the benchmarks
+bench: build bin/bench ## measure beside etcd 3.4 and an empty handler (ARGS="-write" updates docs/performance.md)
+	bin/bench $(ARGS)
+
+.PHONY: gobench
+gobench: ## run the Go benchmarks (PKG=./store for one package)
 	go test -run '^$$' -bench . -benchmem $(PKG)
 
 .PHONY: rewrite
@@ -95,8 +99,8 @@ clean: ## remove bin/ and the data of make run and make cluster
 	rm -rf bin run.witan cluster.witan
 
 # Programs under scripts are built each time; the go command knows what changed.
-.PHONY: bin/conformance bin/torture
-bin/conformance bin/torture: bin/%:
+.PHONY: bin/conformance bin/torture bin/bench
+bin/conformance bin/torture bin/bench: bin/%:
 	go build -trimpath -o $@ ./scripts/$*
 
 $(LINT):
