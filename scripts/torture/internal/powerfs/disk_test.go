@@ -2,10 +2,15 @@ package powerfs_test
 
 import (
 	"bytes"
+	"context"
+	"errors"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -90,6 +95,41 @@ func TestWritesAreLostUnlessSynced(t *testing.T) {
 	}
 }
 
+// mapEnv names the file that a child process of this test is to write through
+// a mapping. It must be another process: a page fault stops its thread without
+// the Go scheduler knowing, and here the same process would have to answer it.
+const mapEnv = "POWERFS_TEST_MAP"
+
+func TestMain(m *testing.M) {
+	if path := os.Getenv(mapEnv); path != "" {
+		if err := writeMapped(path); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// writeMapped writes and syncs a page, and then changes it and another one.
+func writeMapped(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	m, err := unix.Mmap(int(f.Fd()), 0, 2*4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return err
+	}
+	copy(m, "first")
+	if err := unix.Msync(m, unix.MS_SYNC); err != nil {
+		return err
+	}
+	copy(m, "other")
+	copy(m[4096:], "second")
+	return errors.Join(unix.Munmap(m), f.Close())
+}
+
 func TestMappedWritesAreLostUnlessSynced(t *testing.T) {
 	d, dir := mounted(t, powerfs.Options{Entries: powerfs.Kept})
 	path := filepath.Join(dir, "f")
@@ -97,14 +137,14 @@ func TestMappedWritesAreLostUnlessSynced(t *testing.T) {
 	must(t, err)
 	must(t, f.Truncate(2*4096))
 	must(t, f.Sync())
-	m, err := unix.Mmap(int(f.Fd()), 0, 2*4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
-	must(t, err)
-	copy(m, "first")
-	must(t, unix.Msync(m, unix.MS_SYNC))
-	copy(m, "other")
-	copy(m[4096:], "second")
-	must(t, unix.Munmap(m))
 	must(t, f.Close())
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	child := exec.CommandContext(ctx, os.Args[0])
+	child.Env = append(os.Environ(), mapEnv+"="+path)
+	if out, err := child.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
 	if got := content(t, path); got[:5] != "other" {
 		t.Fatalf("before the cut: %.10q", got)
 	}
