@@ -35,7 +35,7 @@ func describeHost(ctx context.Context, products []product, dir string) (host, er
 	h := host{
 		CPU:      cpuModel(),
 		Cores:    runtime.NumCPU(),
-		Kernel:   firstLine(os.ReadFile("/proc/sys/kernel/osrelease")),
+		Kernel:   shortVersion(firstLine(os.ReadFile("/proc/sys/kernel/osrelease"))),
 		Go:       runtime.Version(),
 		Versions: make(map[string]string),
 		Commit:   firstLine(exec.CommandContext(ctx, "git", "describe", "--always", "--dirty").Output()),
@@ -68,6 +68,13 @@ func versionOf(product, text string) string {
 		return "unknown"
 	}
 	return fmt.Sprintf("%s, made with %s", found[product], found["go"])
+}
+
+// shortVersion returns the first two numbers of a kernel's version. The rest
+// says who built it.
+func shortVersion(release string) string {
+	parts := strings.SplitN(release, ".", 3)
+	return strings.Join(parts[:min(len(parts), 2)], ".")
 }
 
 // firstLine returns the first line of text, or "unknown" if there is none.
