@@ -168,7 +168,7 @@ func (g *group) attempt(ctx context.Context, p *proposal, data []byte, until tim
 func (g *group) refused(ctx context.Context, p *proposal, err error, changed <-chan struct{}) error {
 	switch {
 	case errors.Is(err, dragonboat.ErrSystemBusy), errors.Is(err, dragonboat.ErrShardNotReady):
-		return g.pause(ctx, p, changed)
+		return g.pause(ctx, p.done, changed)
 	case errors.Is(err, dragonboat.ErrClosed), errors.Is(err, dragonboat.ErrShardClosed), errors.Is(err, dragonboat.ErrShardNotFound):
 		return ErrStopped
 	default:
@@ -183,7 +183,7 @@ func (g *group) unanswered(ctx context.Context, p *proposal, r dragonboat.Reques
 	case r.Completed():
 		return nil
 	case r.Dropped():
-		return g.pause(ctx, p, changed)
+		return g.pause(ctx, p.done, changed)
 	case r.Timeout():
 		return errAgain
 	default: // terminated, aborted
@@ -193,12 +193,13 @@ func (g *group) unanswered(ctx context.Context, p *proposal, r dragonboat.Reques
 
 const dropPause = 20 * time.Millisecond
 
-// pause waits a moment, or for another leader, before a dropped proposal goes again.
-func (g *group) pause(ctx context.Context, p *proposal, changed <-chan struct{}) error {
+// pause waits a moment, or for another leader, before what was dropped goes
+// again: then it returns errAgain, or nil if done was closed meanwhile.
+func (g *raftGroup) pause(ctx context.Context, done, changed <-chan struct{}) error {
 	timer := time.NewTimer(dropPause)
 	defer timer.Stop()
 	select {
-	case <-p.done:
+	case <-done:
 		return nil
 	case <-timer.C:
 	case <-changed:
@@ -254,15 +255,5 @@ func (g *raftGroup) readIndexOnce(ctx context.Context) error {
 	case !errors.Is(err, dragonboat.ErrSystemBusy) && !errors.Is(err, dragonboat.ErrShardNotReady):
 		return ErrStopped
 	}
-	timer := time.NewTimer(dropPause)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-changed:
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-g.stopped:
-		return ErrStopped
-	}
-	return errAgain
+	return g.pause(ctx, nil, changed)
 }
