@@ -34,16 +34,13 @@ type raftGroup struct {
 // group is this member's replica of one key group.
 type group struct {
 	raftGroup
-	id   int
-	self uint64 // this member
-	boot uint64 // a random number of this process
-	log  zerolog.Logger
-	st   *store.Store
-	hub  *watch.Hub
-
-	// onward and skipped pass on what publish and skip told the hub.
-	onward  func(g *group, frontier uint64, events []*store.Event)
-	skipped func(g *group, frontier uint64)
+	id    int
+	self  uint64 // this member
+	boot  uint64 // a random number of this process
+	log   zerolog.Logger
+	st    *store.Store
+	hub   *watch.Hub
+	order *order // hears after the hub; nil with one group
 
 	// slots bounds the proposals outstanding: Dragonboat refuses more than
 	// 2,048 between two steps (engine §2.3).
@@ -66,12 +63,16 @@ func (g *group) leading() (term uint64, ok bool) {
 // The apply goroutine calls it, and nobody else.
 func (g *group) publish(frontier uint64, events []*store.Event) {
 	g.hub.Publish(frontier, events...)
-	g.onward(g, frontier, events)
+	if g.order != nil {
+		g.order.publish(g.id, frontier, events)
+	}
 }
 
 // skip tells the watchers that the replica jumped to frontier and that the
 // events between are in its history, if anywhere.
 func (g *group) skip(frontier uint64) {
 	g.hub.Skip(frontier)
-	g.skipped(g, frontier)
+	if g.order != nil {
+		g.order.skip(g.id, frontier)
+	}
 }

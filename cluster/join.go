@@ -132,12 +132,3 @@ func hostPort(raw string) (string, error) {
 	}
 	return u.Host, nil
 }
-
-// clusterVersion is the version a cluster of such servers has: x.y.0.
-func clusterVersion(version string) string {
-	parts := strings.SplitN(version, ".", 3)
-	if len(parts) < 3 {
-		return version
-	}
-	return parts[0] + "." + parts[1] + ".0"
-}

@@ -28,16 +28,6 @@ func (n *Node) peerMembers() []peer.Member {
 	return out
 }
 
-// versionInfo is what /version says on the peer port (contract §4.4).
-type versionInfo struct {
-	Server  string `json:"etcdserver"`
-	Cluster string `json:"etcdcluster"`
-}
-
-func (n *Node) version() versionInfo {
-	return versionInfo{Server: n.cfg.Version, Cluster: clusterVersion(n.cfg.Version)}
-}
-
 // Status reports on this member and its replicas.
 func (n *Node) Status() Status {
 	leader, term, _ := n.groups[0].lead.now()

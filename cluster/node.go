@@ -136,7 +136,7 @@ func (n *Node) openPeerPort() error {
 	n.server = peer.NewServer(n.transport, peer.Info{
 		Cluster: peer.Target(n.id.ClusterID),
 		Members: n.peerMembers,
-		Version: func() any { return n.version() },
+		Version: func() any { return VersionsOf(n.cfg.Version) },
 	}, n.log)
 	for _, u := range n.cfg.ListenPeerURLs {
 		addr, err := hostPort(u)
@@ -176,10 +176,9 @@ func (n *Node) openStores() error {
 		g := &group{
 			raftGroup: raftGroup{shard: keyShard(i), timeout: timeout, lead: newLeadership(), stopped: n.stopping},
 			id:        i, self: n.id.MemberID, boot: boot,
-			log:    n.log.With().Int("group", i).Logger(),
-			st:     st,
-			hub:    watch.NewHub(st, st.Frontier(), tailBytes),
-			onward: n.observe, skipped: n.observeSkip,
+			log:   n.log.With().Int("group", i).Logger(),
+			st:    st,
+			hub:   watch.NewHub(st, st.Frontier(), tailBytes),
 			slots: make(chan struct{}, maxOutstanding),
 			next:  1, oldest: 1,
 			pending: make(map[uint64]*proposal),
@@ -189,6 +188,9 @@ func (n *Node) openStores() error {
 	}
 	if len(n.groups) > 1 {
 		n.order = newOrder(n, frontiers)
+	}
+	for _, g := range n.groups {
+		g.order = n.order
 	}
 	return nil
 }
@@ -311,21 +313,6 @@ func (n *Node) Failed() <-chan error { return n.failed }
 
 // ClusterID returns the id of the cluster.
 func (n *Node) ClusterID() uint64 { return n.id.ClusterID }
-
-// observe passes on how far a group has come, after its own watchers were told.
-// The groups' apply goroutines call it.
-func (n *Node) observe(g *group, frontier uint64, events []*store.Event) {
-	if n.order != nil {
-		n.order.publish(g.id, frontier, events)
-	}
-}
-
-// observeSkip passes on that a group jumped ahead.
-func (n *Node) observeSkip(g *group, frontier uint64) {
-	if n.order != nil {
-		n.order.skip(g.id, frontier)
-	}
-}
 
 // frontier returns the highest index this member has come to in any group.
 // Whatever a client knows through this member is at or below it.

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/witan-kv/witan/cluster"
 )
 
 // healthTimeout is how long a quorum may take to answer (contract §4.5).
@@ -63,17 +65,9 @@ func (s *Server) unreadiness(ctx context.Context) []string {
 	return reasons
 }
 
-// encodeVersions returns the answer to /version. The cluster's version is its
-// members' with the patch level cleared.
+// encodeVersions returns the answer to /version.
 func encodeVersions(server string) []byte {
-	cluster := server
-	if parts := strings.SplitN(server, ".", 3); len(parts) == 3 {
-		cluster = parts[0] + "." + parts[1] + ".0"
-	}
-	b, err := json.Marshal(struct {
-		Server  string `json:"etcdserver"`
-		Cluster string `json:"etcdcluster"`
-	}{server, cluster})
+	b, err := json.Marshal(cluster.VersionsOf(server))
 	if err != nil {
 		panic(err)
 	}

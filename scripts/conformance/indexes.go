@@ -44,17 +44,25 @@ func newIndexMap(constant bool, offset int64) *indexMap {
 	}
 }
 
+// plain checks the pairs that need no map: zeros, and all where the indexes
+// differ by a constant. done says that the pair was one of them.
+func (m *indexMap) plain(left, right uint64) (done bool, err error) {
+	switch {
+	case left == 0 && right == 0:
+		return true, nil
+	case left == 0 || right == 0:
+		return true, fmt.Errorf("index %d against %d: only one of them is zero", left, right)
+	case m.constant:
+		return true, m.shifted(left, right)
+	}
+	return false, nil
+}
+
 // event checks that left and right may be the index of one event in the
 // top-level directory top, and remembers the pair.
 func (m *indexMap) event(left, right uint64, top string) error {
-	if left == 0 || right == 0 {
-		if left != right {
-			return fmt.Errorf("index %d against %d: only one of them is zero", left, right)
-		}
-		return nil
-	}
-	if m.constant {
-		return m.shifted(left, right)
+	if done, err := m.plain(left, right); done {
+		return err
 	}
 	i := sort.Search(len(m.pairs), func(i int) bool { return m.pairs[i].left >= left })
 	if i < len(m.pairs) && m.pairs[i].left == left {
@@ -81,14 +89,8 @@ func (m *indexMap) event(left, right uint64, top string) error {
 // position checks what X-Etcd-Index or the index of an error said for a
 // request on the top-level directory top ("" for the root).
 func (m *indexMap) position(left, right uint64, top string) error {
-	if left == 0 || right == 0 {
-		if left != right {
-			return fmt.Errorf("index %d against %d: only one of them is zero", left, right)
-		}
-		return nil
-	}
-	if m.constant {
-		return m.shifted(left, right)
+	if done, err := m.plain(left, right); done {
+		return err
 	}
 	if right < m.highest[top] {
 		return fmt.Errorf("index %d, though an event at %d was seen under /%s", right, m.highest[top], top)
