@@ -25,10 +25,10 @@ type Answer struct {
 
 // Member is one server of the cluster, as /v2/members shows it.
 type Member struct {
-	ID         uint64
-	Name       string   // empty until the member has started
-	PeerURLs   []string // sorted
-	ClientURLs []string // sorted; empty until the member has started
+	ID         uint64   `json:"id,string"`
+	Name       string   `json:"name,omitempty"`       // empty until the member has started
+	PeerURLs   []string `json:"peerURLs"`             // sorted
+	ClientURLs []string `json:"clientURLs,omitempty"` // sorted; empty until the member has started
 }
 
 // GroupStatus is one replica's view of its key group.

@@ -3,6 +3,7 @@ package cluster
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -20,14 +21,36 @@ type Peer struct {
 	URLs []string // peer URLs
 }
 
+// JoinMode says what a member does that starts without data.
+type JoinMode string
+
+// The join modes.
+const (
+	JoinNew      JoinMode = "new"      // found the cluster of InitialCluster with the others
+	JoinExisting JoinMode = "existing" // join InitialCluster's running members, which must know this one (contract §5.3)
+	JoinAuto     JoinMode = "auto"     // join if the others know a cluster, else found one with them
+)
+
 // Config is everything a Node needs to know to start. Open copies it.
 type Config struct {
 	Name    string // this member's; one of InitialCluster's
 	DataDir string // made with mode 0700 if missing
 	Token   string // --initial-cluster-token, part of the ids
 
-	// InitialCluster is read once, when the data directory is empty.
+	// InitialCluster and Join are looked at once, when the data directory is empty.
 	InitialCluster []Peer
+	Join           JoinMode // "" is JoinNew
+	// ReplaceLostSelf lets a member with JoinAuto that finds itself known to
+	// the cluster but without its data take its own place under a new id.
+	ReplaceLostSelf bool
+
+	// StrictReconfig refuses membership changes after which the started
+	// members would not be a quorum.
+	StrictReconfig bool
+
+	// ForceNewCluster makes the member go on alone with the data it has, when
+	// the others are lost for good (contract §5.7).
+	ForceNewCluster bool
 
 	ListenPeerURLs      []string
 	AdvertisePeerURLs   []string
@@ -55,6 +78,8 @@ func DefaultConfig() Config {
 		SnapshotCount:   10_000,
 		Heartbeat:       100 * time.Millisecond,
 		ElectionTimeout: time.Second,
+		Join:            JoinNew,
+		StrictReconfig:  true,
 		Logger:          zerolog.Nop(),
 		Version:         "2.3.8",
 	}
@@ -74,6 +99,7 @@ func (c *Config) validate() error {
 	fault(c.Groups < 1 || c.Groups > MaxGroups, "%d groups: must be 1 to %d", c.Groups, MaxGroups)
 	fault(c.EventHistory < 1, "an event history of %d: must be at least 1", c.EventHistory)
 	fault(c.SnapshotCount < 1, "a snapshot count of %d: must be at least 1", c.SnapshotCount)
+	fault(!slices.Contains([]JoinMode{"", JoinNew, JoinExisting, JoinAuto}, c.Join), "a join mode of %q: must be new, existing or auto", c.Join)
 	fault(c.Heartbeat <= 0, "a heartbeat interval of %v: must be positive", c.Heartbeat)
 	fault(c.ElectionTimeout < 5*c.Heartbeat, "an election timeout of %v: must be at least five heartbeat intervals (%v)",
 		c.ElectionTimeout, 5*c.Heartbeat)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -32,6 +33,28 @@ type identity struct {
 	// Started says that every replica was started once: from then on a missing
 	// raft log is a loss, not a first start.
 	Started bool `json:"started"`
+
+	// Joined says that the member was added to a running cluster. Its replicas
+	// began as learners, and Dragonboat has to be told so at every start, long
+	// after they have become voters (engine §0.9).
+	Joined bool `json:"joined,omitempty"`
+	// Contacts are the members a joining one learned of, for as long as it has
+	// not caught up with the table of members.
+	Contacts []identityMember `json:"contacts,omitempty"`
+
+	// Instance is a random number made with the directory, and Boots how often
+	// the member has started from it. The cluster remembers both: a directory
+	// that was wiped comes back with another instance, one that was rolled
+	// back with boots that were used before.
+	Instance uint64 `json:"instance,string"`
+	Boots    uint64 `json:"boots"`
+
+	// Seed names the backup or the survivor this cluster's first state comes
+	// from, when it did not begin empty. Then nobody may replay a key group's
+	// log from its beginning without that state.
+	Seed string `json:"seed,omitempty"`
+	// Removed are ids that never come back, as they were when the cluster began.
+	Removed []uint64 `json:"removed,omitempty"`
 }
 
 type identityMember struct {
@@ -52,12 +75,12 @@ const (
 // newIdentity makes the identity of an initial member.
 func newIdentity(c *Config) (*identity, error) {
 	id := &identity{
-		Format: identityFormat, Groups: c.Groups,
+		Format: identityFormat, Groups: c.Groups, Instance: rand.Uint64(),
 		LogStore: logStore, LogShards: logShards, ExecShards: execShards,
 	}
 	var ids []uint64
 	for _, p := range c.InitialCluster {
-		m := identityMember{ID: memberID(p.URLs, c.Token), Name: p.Name, PeerURLs: slices.Sorted(slices.Values(p.URLs))}
+		m := identityMember{ID: MemberID(p.URLs, c.Token), Name: p.Name, PeerURLs: slices.Sorted(slices.Values(p.URLs))}
 		if slices.Contains(ids, m.ID) {
 			return nil, fmt.Errorf("cluster: the initial cluster names the peer URLs of %q twice", p.Name)
 		}
@@ -96,6 +119,18 @@ func loadIdentity(dir string) (*identity, error) {
 		return nil, fmt.Errorf("cluster: the data in %s was written with another raft log layout (%s, %d, %d)", dir, id.LogStore, id.LogShards, id.ExecShards)
 	}
 	return id, nil
+}
+
+// HasData reports whether a data directory belongs to a member.
+func HasData(dir string) (bool, error) {
+	_, err := os.Stat(filepath.Join(dir, identityFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("cluster: %w", err)
+	}
+	return true, nil
 }
 
 // save writes the identity so that it survives a power cut.

@@ -14,7 +14,7 @@ func TestIDs(t *testing.T) {
 		{"3.x default", []string{"http://localhost:2380"}, 0x8e9e05c52164694d, 0xcdf818194e3a8c32},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			id := memberID(tc.urls, "etcd-cluster")
+			id := MemberID(tc.urls, "etcd-cluster")
 			if id != tc.member {
 				t.Errorf("member id %x, want %x", id, tc.member)
 			}

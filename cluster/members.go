@@ -14,10 +14,18 @@ func (n *Node) Leader() (Member, bool) {
 	return n.meta.member(leader)
 }
 
-// peerURLs is where the transport finds a member.
+// peerURLs is where the transport finds a member. A member that has just
+// joined may not have it in its table yet.
 func (n *Node) peerURLs(member uint64) []string {
-	m, _ := n.meta.member(member)
-	return m.PeerURLs
+	if m, ok := n.meta.member(member); ok || n.meta.removed(member) {
+		return m.PeerURLs
+	}
+	for _, c := range n.id.Contacts {
+		if c.ID == member {
+			return c.PeerURLs
+		}
+	}
+	return nil
 }
 
 func (n *Node) peerMembers() []peer.Member {

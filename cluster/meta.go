@@ -1,49 +1,23 @@
 package cluster
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 	"sync"
 
 	sm "github.com/lni/dragonboat/v4/statemachine"
 )
 
-// metaState is the state of the meta group: who the members are, and which of
-// them hold a replica of which key group. It is small, so it lives in memory
-// and Dragonboat's snapshots keep it.
-type metaState struct {
-	Members map[uint64]Member `json:"members"`
-	// Replicas lists the members that hold a replica, group by group. It is
-	// never assumed to be "all members" (design §3).
-	Replicas [][]uint64 `json:"replicas"`
-}
-
-// metaCommand is one entry of the meta group's log.
-type metaCommand struct {
-	Op         string   `json:"op"` // metaPublish
-	ID         uint64   `json:"id,string"`
-	Name       string   `json:"name,omitempty"`
-	ClientURLs []string `json:"clientURLs,omitempty"`
-}
-
-// metaPublish is a member saying at its start what it is called and where
-// clients reach it.
-const metaPublish = "publish"
-
-// What a metaCommand answers in sm.Result.Value.
-const (
-	metaDone     = 1
-	metaNoMember = 2
-)
-
 // meta is this member's replica of the meta group: a state machine of
-// Dragonboat's and, for everybody else, the table it makes.
+// Dragonboat's and, for everybody else, the table it makes. The table is
+// small, so it lives in memory and Dragonboat's snapshots keep it.
 type meta struct {
-	mu    sync.RWMutex
-	state metaState
+	mu      sync.RWMutex
+	table   table
+	changed chan struct{} // closed when the table changes
 }
 
 var _ sm.IStateMachine = (*meta)(nil)
@@ -51,45 +25,65 @@ var _ sm.IStateMachine = (*meta)(nil)
 // newMeta returns the table every member of a fresh cluster starts from, which
 // is a function of its identity, so that all members start from the same.
 func newMeta(id *identity) *meta {
-	m := &meta{state: metaState{Members: make(map[uint64]Member)}}
+	t := table{Members: make(map[uint64]record), Removed: slices.Clone(id.Removed)}
 	var ids []uint64
 	for _, im := range id.Members {
 		ids = append(ids, im.ID)
-		m.state.Members[im.ID] = Member{ID: im.ID, PeerURLs: im.PeerURLs}
+		t.Members[im.ID] = record{Member: Member{ID: im.ID, PeerURLs: im.PeerURLs}}
 	}
 	for range id.Groups {
-		m.state.Replicas = append(m.state.Replicas, ids)
+		t.Replicas = append(t.Replicas, slices.Clone(ids))
 	}
-	return m
+	return &meta{table: t, changed: make(chan struct{})}
 }
 
-// members lists the members by ascending id.
+// members lists the members by ascending id, as they should be: one that is
+// being removed is not among them.
 func (m *meta) members() []Member {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	out := make([]Member, 0, len(m.state.Members))
-	for _, id := range slices.Sorted(maps.Keys(m.state.Members)) {
-		out = append(out, m.state.Members[id])
-	}
-	return out
+	return m.table.members()
+}
+
+// record returns what is known of a member, also of one that is being removed.
+func (m *meta) record(id uint64) (record, bool) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	r, ok := m.table.Members[id]
+	return r, ok
 }
 
 func (m *meta) member(id uint64) (Member, bool) {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	mb, ok := m.state.Members[id]
-	return mb, ok
+	r, ok := m.record(id)
+	return r.Member, ok
 }
 
-// replicas lists the members that hold a replica of a key group.
+// removed reports whether the id was a member's that will never come back.
+func (m *meta) removed(id uint64) bool {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return slices.Contains(m.table.Removed, id)
+}
+
+// replicas lists the members that are to hold a replica of a key group.
 func (m *meta) replicas(group int) []uint64 {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	return m.state.Replicas[group]
+	return m.table.Replicas[group]
 }
 
-// Update implements sm.IStateMachine. Slices of a Member are replaced, never
-// changed, so that readers may keep them.
+// change returns the membership change that is not through yet, and a channel
+// that is closed when anything in the table changes.
+func (m *meta) change() (c change, pending bool, changed <-chan struct{}) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if m.table.Change != nil {
+		c, pending = *m.table.Change, true
+	}
+	return c, pending, m.changed
+}
+
+// Update implements sm.IStateMachine.
 func (m *meta) Update(e sm.Entry) (sm.Result, error) {
 	var cmd metaCommand
 	if err := json.Unmarshal(e.Cmd, &cmd); err != nil {
@@ -97,18 +91,13 @@ func (m *meta) Update(e sm.Entry) (sm.Result, error) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	switch cmd.Op {
-	case metaPublish:
-		mb, ok := m.state.Members[cmd.ID]
-		if !ok {
-			return sm.Result{Value: metaNoMember}, nil
-		}
-		mb.Name, mb.ClientURLs = cmd.Name, cmd.ClientURLs
-		m.state.Members[cmd.ID] = mb
-		return sm.Result{Value: metaDone}, nil
-	default:
-		return sm.Result{}, fmt.Errorf("cluster: meta entry %d has the unknown operation %q: this version is older than the one that wrote it", e.Index, cmd.Op)
+	o, err := m.table.apply(&cmd, e.Index)
+	if err != nil {
+		return sm.Result{}, fmt.Errorf("cluster: meta entry %d: %w", e.Index, err)
 	}
+	close(m.changed)
+	m.changed = make(chan struct{})
+	return o.encode(), nil
 }
 
 // Lookup implements sm.IStateMachine. Readers use the table's own methods.
@@ -118,7 +107,7 @@ func (m *meta) Lookup(any) (any, error) { return nil, nil }
 func (m *meta) SaveSnapshot(w io.Writer, _ sm.ISnapshotFileCollection, _ <-chan struct{}) error {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	if err := json.NewEncoder(w).Encode(&m.state); err != nil {
+	if err := json.NewEncoder(w).Encode(&m.table); err != nil {
 		return fmt.Errorf("cluster: meta snapshot: %w", err)
 	}
 	return nil
@@ -126,15 +115,40 @@ func (m *meta) SaveSnapshot(w io.Writer, _ sm.ISnapshotFileCollection, _ <-chan 
 
 // RecoverFromSnapshot implements sm.IStateMachine.
 func (m *meta) RecoverFromSnapshot(r io.Reader, _ []sm.SnapshotFile, _ <-chan struct{}) error {
-	var s metaState
-	if err := json.NewDecoder(r).Decode(&s); err != nil {
+	var t table
+	if err := json.NewDecoder(r).Decode(&t); err != nil {
 		return fmt.Errorf("cluster: meta snapshot: %w", err)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.state = s
+	m.table = t
+	close(m.changed)
+	m.changed = make(chan struct{})
 	return nil
 }
 
 // Close implements sm.IStateMachine.
 func (m *meta) Close() error { return nil }
+
+// outcome is what became of a metaCommand.
+type outcome struct {
+	verdict verdict
+	change  uint64 // the change to wait for, 0 if there is none
+	reason  string
+}
+
+func (o outcome) encode() sm.Result {
+	data := binary.LittleEndian.AppendUint64(nil, o.change)
+	return sm.Result{Value: uint64(o.verdict), Data: append(data, o.reason...)}
+}
+
+func decodeOutcome(r sm.Result) (outcome, error) {
+	if len(r.Data) < 8 {
+		return outcome{}, fmt.Errorf("cluster: a result of %d bytes from the meta group", len(r.Data))
+	}
+	return outcome{
+		verdict: verdict(r.Value),
+		change:  binary.LittleEndian.Uint64(r.Data),
+		reason:  string(r.Data[8:]),
+	}, nil
+}

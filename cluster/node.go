@@ -40,8 +40,12 @@ type Node struct {
 	transport *peer.Transport
 	server    *peer.Server
 	nh        *dragonboat.NodeHost
+	raft      atomic.Pointer[dragonboat.NodeHost] // nh, for those who do not wait until it is set
+	boot      uint64                              // a random number of this process
 
-	failed chan error
+	failed    chan error
+	expelled  chan struct{} // closed when the member learns that it was removed
+	expelling sync.Once
 	// stopping ends what waits inside; it is closed before anything else closes.
 	stopping chan struct{}
 	stop     context.CancelFunc // of the background work
@@ -52,9 +56,8 @@ type Node struct {
 	closeErr error
 }
 
-// Open starts a member: for the first time, together with the members of
-// InitialCluster, or again from its data directory, when the initial cluster
-// is not looked at. It returns once the member has caught up with a quorum and
+// Open starts a member: for the first time, as Join says, or again from its
+// data directory, when neither Join nor the initial cluster is looked at. It returns once the member has caught up with a quorum and
 // has published its name and client URLs, or when ctx ends.
 func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	if err := cfg.validate(); err != nil {
@@ -63,7 +66,9 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	n := &Node{
 		cfg: cfg, started: time.Now(),
 		log:      cfg.Logger.With().Str("component", "cluster").Logger(),
+		boot:     rand.Uint64(),
 		failed:   make(chan error, 1),
+		expelled: make(chan struct{}),
 		stopping: make(chan struct{}),
 		stop:     func() {},
 	}
@@ -85,7 +90,7 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 		return nil, err
 	}
 	n.startBackground()
-	if err := n.join(ctx); err != nil {
+	if err := n.catchUp(ctx); err != nil {
 		return nil, err
 	}
 	n.caught.Store(true)
@@ -114,9 +119,13 @@ func (n *Node) claimDataDir(ctx context.Context) error {
 		return err
 	}
 	if n.id == nil {
-		if err := n.bootstrap(ctx); err != nil {
+		if err := n.enter(ctx); err != nil {
 			return err
 		}
+	}
+	n.id.Boots++
+	if err := n.id.save(dir); err != nil {
+		return err
 	}
 	if n.cfg.Groups != n.id.Groups {
 		n.log.Warn().Int("asked", n.cfg.Groups).Int("groups", n.id.Groups).Msg("the number of groups is fixed when a cluster is made")
@@ -131,12 +140,15 @@ func (n *Node) claimDataDir(ctx context.Context) error {
 func (n *Node) openPeerPort() error {
 	n.transport = peer.New(peer.Config{
 		Cluster: n.id.ClusterID, Self: n.id.MemberID, Addresses: n.peerURLs,
+		Origin: peer.Origin{Instance: n.id.Instance, Boots: n.id.Boots},
+		Admit:  n.admit, Refused: n.refused, LogEnd: n.logEnd, Behind: n.behind,
 		Logger: n.cfg.Logger.With().Str("component", "peer").Logger(),
 	})
 	n.server = peer.NewServer(n.transport, peer.Info{
 		Cluster: peer.Target(n.id.ClusterID),
 		Members: n.peerMembers,
 		Version: func() any { return VersionsOf(n.cfg.Version) },
+		Join:    n.takeInWhenCaught,
 	}, n.log)
 	for _, u := range n.cfg.ListenPeerURLs {
 		addr, err := hostPort(u)
@@ -157,7 +169,6 @@ func (n *Node) openPeerPort() error {
 }
 
 func (n *Node) openStores() error {
-	boot := rand.Uint64()
 	timeout := n.cfg.requestTimeout()
 	n.metaGroup = raftGroup{shard: metaShard, timeout: timeout, lead: newLeadership(), stopped: n.stopping}
 	var frontiers []uint64
@@ -175,7 +186,7 @@ func (n *Node) openStores() error {
 		}
 		g := &group{
 			raftGroup: raftGroup{shard: keyShard(i), timeout: timeout, lead: newLeadership(), stopped: n.stopping},
-			id:        i, self: n.id.MemberID, boot: boot,
+			id:        i, self: n.id.MemberID, boot: n.boot,
 			log:   n.log.With().Int("group", i).Logger(),
 			st:    st,
 			hub:   watch.NewHub(st, st.Frontier(), tailBytes),
@@ -208,11 +219,12 @@ func (n *Node) startRaft() error {
 	for _, g := range n.groups {
 		listener[g.shard] = g.lead
 	}
-	t := newTiming(&n.cfg, len(n.id.Members))
+	t := newTiming(&n.cfg)
 	var err error
 	if n.nh, err = newNodeHost(nodeHostConfig(&n.cfg, n.id, t, n.transport, listener)); err != nil {
 		return err
 	}
+	n.raft.Store(n.nh)
 	if err := n.startMeta(t); err != nil {
 		return err
 	}
@@ -229,12 +241,12 @@ func (n *Node) startRaft() error {
 }
 
 func (n *Node) startMeta(t timing) error {
-	members, err := n.initialMembers(metaShard)
+	members, join, err := n.initialMembers(metaShard)
 	if err != nil {
 		return err
 	}
 	machine := func(uint64, uint64) sm.IStateMachine { return n.meta }
-	if err := n.nh.StartReplica(members, false, machine, shardConfig(&n.cfg, n.id, t, metaShard)); err != nil {
+	if err := n.nh.StartReplica(members, join, machine, shardConfig(&n.cfg, n.id, t, metaShard)); err != nil {
 		return fmt.Errorf("cluster: start the meta group: %w", err)
 	}
 	n.metaGroup.attach(n.nh)
@@ -242,15 +254,15 @@ func (n *Node) startMeta(t timing) error {
 }
 
 func (n *Node) startGroup(g *group, t timing) error {
-	members, err := n.initialMembers(g.shard)
+	members, join, err := n.initialMembers(g.shard)
 	if err != nil {
 		return err
 	}
-	if members != nil && g.st.Applied() > 0 {
+	if (members != nil || join) && g.st.Applied() > 0 {
 		return fmt.Errorf("cluster: group %d: the raft log in %s is gone but the store is not; %s", g.id, n.cfg.DataDir, rejoinAdvice)
 	}
 	machine := func(uint64, uint64) sm.IOnDiskStateMachine { return &keyMachine{g} }
-	if err := n.nh.StartOnDiskReplica(members, false, machine, shardConfig(&n.cfg, n.id, t, g.shard)); err != nil {
+	if err := n.nh.StartOnDiskReplica(members, join, machine, shardConfig(&n.cfg, n.id, t, g.shard)); err != nil {
 		return fmt.Errorf("cluster: start group %d: %w", g.id, err)
 	}
 	// Dragonboat says nothing when the log ends before the store does, and
@@ -267,8 +279,23 @@ func (n *Node) startGroup(g *group, t timing) error {
 	return nil
 }
 
-// rejoinAdvice is what to do with a member that must not take part as it is.
-const rejoinAdvice = "remove the member from the cluster, empty its data directory and add it again"
+// initialMembers returns how a replica is started: with the founders, by
+// joining, or neither if it was started before.
+func (n *Node) initialMembers(shard uint64) (members map[uint64]dragonboat.Target, join bool, err error) {
+	switch {
+	case n.nh.HasNodeInfo(shard, n.id.MemberID):
+		return nil, false, nil
+	case n.id.Started:
+		return nil, false, fmt.Errorf("cluster: the raft log in %s is gone; %s", n.cfg.DataDir, rejoinAdvice)
+	case n.id.Joined:
+		return nil, true, nil
+	}
+	members = make(map[uint64]dragonboat.Target)
+	for _, m := range n.id.Members {
+		members[m.ID] = peer.Target(m.ID)
+	}
+	return members, false, nil
+}
 
 // attach makes a started replica ready for proposals and reads.
 func (g *raftGroup) attach(nh *dragonboat.NodeHost) {
@@ -292,6 +319,11 @@ func (n *Node) startBackground() {
 			}
 		})
 	}
+	for _, g := range n.raftGroups() {
+		n.wg.Go(func() { n.runReconcile(ctx, g) })
+		n.wg.Go(func() { n.standAlone(ctx, g) })
+	}
+	n.wg.Go(func() { n.runPeers(ctx) })
 	n.wg.Go(func() { n.runBalance(ctx) })
 	n.wg.Go(func() { n.runSpace(ctx) })
 	if n.order != nil {

@@ -27,12 +27,8 @@ type timing struct {
 // time-outs, which Dragonboat spreads over whole ticks from one to two times
 // the one it is given, stay apart. It is given seven tenths, so that they lie
 // around the configured one and the first of two members stands about then.
-// A single voter has nobody to wait for and elects itself at once.
-func newTiming(c *Config, voters int) timing {
+func newTiming(c *Config) timing {
 	tick := max(c.Heartbeat/2, time.Millisecond)
-	if voters == 1 {
-		return timing{tick: tick, heartbeat: 1, election: 3}
-	}
 	return timing{tick: tick, heartbeat: 2, election: max(uint64(c.ElectionTimeout*7/10/tick), 5)}
 }
 
@@ -74,6 +70,7 @@ func shardConfig(c *Config, id *identity, t timing, shard uint64) config.Config 
 		SnapshotEntries:     c.SnapshotCount,
 		CompactionOverhead:  max(min(c.SnapshotCount/2, 5_000), 1),
 		MaxInMemLogSize:     64 << 20,
+		IsNonVoting:         id.Joined, // that it has become a voter is in the log
 	}
 }
 

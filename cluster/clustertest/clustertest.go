@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -95,6 +96,52 @@ func (c *Cluster) Restart(members ...int) {
 	}
 }
 
+// Join adds a member to the running cluster through member by, starts it, and
+// returns its number when it has caught up.
+func (c *Cluster) Join(by int) int {
+	c.tb.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	cfg := c.next()
+	if _, err := c.Nodes[by].AddMember(ctx, cfg.AdvertisePeerURLs); err != nil {
+		c.tb.Fatalf("add member %s: %v", cfg.Name, err)
+	}
+	return c.startJoining(ctx, cfg)
+}
+
+// next returns the configuration of one more member that joins those there are.
+func (c *Cluster) next() cluster.Config {
+	cfg := c.configs[0]
+	i := len(c.configs)
+	url := "http://" + freeAddress(c.tb)
+	cfg.Name, cfg.Join = fmt.Sprintf("m%d", i), cluster.JoinExisting
+	cfg.DataDir = filepath.Join(filepath.Dir(cfg.DataDir), cfg.Name)
+	cfg.ListenPeerURLs, cfg.AdvertisePeerURLs = []string{url}, []string{url}
+	cfg.AdvertiseClientURLs = []string{fmt.Sprintf("http://127.0.0.1:%d", 1000+i)}
+	cfg.InitialCluster = nil
+	for _, n := range c.Nodes {
+		if n == nil {
+			continue
+		}
+		for _, m := range n.Members() {
+			cfg.InitialCluster = append(cfg.InitialCluster, cluster.Peer{Name: m.Name, URLs: m.PeerURLs})
+		}
+		break
+	}
+	cfg.InitialCluster = append(cfg.InitialCluster, cluster.Peer{Name: cfg.Name, URLs: []string{url}})
+	return cfg
+}
+
+func (c *Cluster) startJoining(ctx context.Context, cfg cluster.Config) int {
+	c.tb.Helper()
+	n, err := cluster.Open(ctx, cfg)
+	if err != nil {
+		c.tb.Fatalf("start member %s: %v", cfg.Name, err)
+	}
+	c.configs, c.Nodes = append(c.configs, cfg), append(c.Nodes, n)
+	return len(c.Nodes) - 1
+}
+
 // Config returns the configuration of a member, to be changed before a Restart.
 func (c *Cluster) Config(i int) *cluster.Config { return &c.configs[i] }
 
@@ -140,4 +187,37 @@ func freeAddress(tb testing.TB) string {
 	}
 	defer l.Close()
 	return l.Addr().String()
+}
+
+// Move gives a stopped member other peer URLs and returns them.
+func (c *Cluster) Move(i int) []string {
+	c.tb.Helper()
+	urls := []string{"http://" + freeAddress(c.tb)}
+	c.configs[i].ListenPeerURLs, c.configs[i].AdvertisePeerURLs = urls, urls
+	return urls
+}
+
+// CopyData copies the data directory of a stopped member and returns where to.
+func (c *Cluster) CopyData(i int) string {
+	c.tb.Helper()
+	dir := filepath.Join(c.tb.TempDir(), "copy")
+	if err := os.CopyFS(dir, os.DirFS(c.configs[i].DataDir)); err != nil {
+		c.tb.Fatal(err)
+	}
+	return dir
+}
+
+// PutData replaces the data of a stopped member with a copy, or with nothing if from is "".
+func (c *Cluster) PutData(i int, from string) {
+	c.tb.Helper()
+	dir := c.configs[i].DataDir
+	if err := os.RemoveAll(dir); err != nil {
+		c.tb.Fatal(err)
+	}
+	if from == "" {
+		return
+	}
+	if err := os.CopyFS(dir, os.DirFS(from)); err != nil {
+		c.tb.Fatal(err)
+	}
 }

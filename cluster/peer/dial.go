@@ -5,11 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	pb "github.com/lni/dragonboat/v4/raftpb"
@@ -47,6 +45,16 @@ func (t *Transport) dial(ctx context.Context, member uint64) (net.Conn, error) {
 	return nil, errors.Join(failures...)
 }
 
+// Probe opens a raft connection to a member and closes it again. It finds out
+// whether the member still takes this one for one of the cluster.
+func (t *Transport) Probe(ctx context.Context, member uint64) error {
+	conn, err := t.dial(ctx, member)
+	if err != nil {
+		return err
+	}
+	return conn.Close()
+}
+
 func (t *Transport) dialURL(ctx context.Context, member uint64, raw string) (net.Conn, error) {
 	u, err := url.Parse(raw)
 	if err != nil {
@@ -78,6 +86,7 @@ func (t *Transport) upgrade(conn net.Conn, member uint64, host string) error {
 	req.Header.Set(headerCluster, Target(t.cfg.Cluster))
 	req.Header.Set(headerFrom, Target(t.cfg.Self))
 	req.Header.Set(headerTo, Target(member))
+	t.cfg.Origin.set(req.Header)
 	if err := req.Write(conn); err != nil {
 		return err
 	}
@@ -87,8 +96,14 @@ func (t *Transport) upgrade(conn net.Conn, member uint64, host string) error {
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusSwitchingProtocols {
-		text, _ := io.ReadAll(io.LimitReader(resp.Body, 512)) // a reason for the log, nothing more
-		return fmt.Errorf("refused: %s: %s", resp.Status, strings.TrimSpace(string(text)))
+		err := refusal(resp)
+		if t.cfg.Refused != nil && (errors.Is(err, ErrExpelled) || errors.Is(err, ErrForeignData)) {
+			t.cfg.Refused(member, err)
+		}
+		return err
+	}
+	if err := t.admit(member, resp.Header); err != nil {
+		return err
 	}
 	return conn.SetDeadline(time.Time{})
 }

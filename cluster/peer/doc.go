@@ -1,5 +1,5 @@
 // Package peer carries raft between members over HTTP connections that are
-// upgraded on the peer port, where /members and /version are served as well.
+// upgraded on the peer port, where /members, /version and /join are served as well.
 //
 // It takes the place of Dragonboat's own TCP transport, which a 20-byte packet
 // crashes and whose handshakes block its accept loop (reliability §0). Here no

@@ -192,8 +192,8 @@ func TestFirstMessageAfterRestart(t *testing.T) {
 }
 
 func upgradeRequest(cluster, from, to uint64) string {
-	return fmt.Sprintf("GET /raft HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: %s\r\n%s: %x\r\n%s: %x\r\n%s: %x\r\n\r\n",
-		raftProtocol, headerCluster, cluster, headerFrom, from, headerTo, to)
+	return fmt.Sprintf("GET /raft HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: %s\r\n%s: %x\r\n%s: %x\r\n%s: %x\r\n%s: 1\r\n%s: 1\r\n\r\n",
+		raftProtocol, headerCluster, cluster, headerFrom, from, headerTo, to, headerInstance, headerBoots)
 }
 
 func TestStrangersAreRefused(t *testing.T) {
@@ -205,6 +205,7 @@ func TestStrangersAreRefused(t *testing.T) {
 		{"another target", upgradeRequest(testCluster, alice, alice), "another member"},
 		{"an unknown member", upgradeRequest(testCluster, 0x99, bob), "not another member"},
 		{"itself", upgradeRequest(testCluster, bob, bob), "not another member"},
+		{"no data directory", strings.ReplaceAll(upgradeRequest(testCluster, alice, bob), headerInstance, "X-Other"), headerInstance},
 		{"no upgrade", "GET /raft HTTP/1.1\r\nHost: x\r\n\r\n", "raft connections"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -18,16 +18,18 @@ const idleTimeout = 3 * time.Minute
 
 // inbound is a raft connection from another member.
 type inbound struct {
-	conn net.Conn
-	from uint64
+	conn   net.Conn
+	from   uint64
+	origin Origin
 }
 
 // ServeHTTP upgrades a request of a member of this cluster to a raft
-// connection. Everybody else gets 412 with the reason and sends no frame.
+// connection. Everybody else gets 412, 410 if it was removed or 409 if it lost
+// its data, with the reason, and sends no frame.
 func (t *Transport) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	from, err := t.identify(r)
+	in, err := t.identify(r)
 	if err != nil {
-		http.Error(w, err.Error(), http.StatusPreconditionFailed)
+		refuse(w, err)
 		return
 	}
 	hijacker, ok := w.(http.Hijacker)
@@ -40,7 +42,7 @@ func (t *Transport) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		t.cfg.Logger.Warn().Err(err).Msg("peer connection was not upgraded")
 		return
 	}
-	in := &inbound{conn: conn, from: from}
+	in.conn = conn
 	if !t.track(in) {
 		conn.Close()
 		return
@@ -50,23 +52,30 @@ func (t *Transport) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // identify returns the member a request comes from.
-func (t *Transport) identify(r *http.Request) (uint64, error) {
+func (t *Transport) identify(r *http.Request) (*inbound, error) {
 	if r.Header.Get("Upgrade") != raftProtocol {
-		return 0, fmt.Errorf("this is for raft connections: Upgrade: %s", raftProtocol)
+		return nil, fmt.Errorf("this is for raft connections: Upgrade: %s", raftProtocol)
 	}
 	cluster, err := parseTarget(r.Header.Get(headerCluster))
 	if err != nil || cluster != t.cfg.Cluster {
-		return 0, fmt.Errorf("another cluster: this is %x, not %q", t.cfg.Cluster, r.Header.Get(headerCluster))
+		return nil, fmt.Errorf("another cluster: this is %x, not %q", t.cfg.Cluster, r.Header.Get(headerCluster))
 	}
 	to, err := parseTarget(r.Header.Get(headerTo))
 	if err != nil || to != t.cfg.Self {
-		return 0, fmt.Errorf("another member: this is %x, not %q", t.cfg.Self, r.Header.Get(headerTo))
+		return nil, fmt.Errorf("another member: this is %x, not %q", t.cfg.Self, r.Header.Get(headerTo))
 	}
 	from, err := parseTarget(r.Header.Get(headerFrom))
-	if err != nil || from == t.cfg.Self || len(t.cfg.Addresses(from)) == 0 {
-		return 0, fmt.Errorf("%q is not another member of this cluster", r.Header.Get(headerFrom))
+	if err == nil {
+		err = t.admit(from, r.Header)
 	}
-	return from, nil
+	if err != nil {
+		return nil, err
+	}
+	if from == t.cfg.Self || len(t.cfg.Addresses(from)) == 0 {
+		return nil, fmt.Errorf("%q is not another member of this cluster", r.Header.Get(headerFrom))
+	}
+	origin, err := originOf(r.Header)
+	return &inbound{from: from, origin: origin}, err
 }
 
 func (t *Transport) track(in *inbound) bool {
@@ -99,8 +108,7 @@ func (t *Transport) serve(in *inbound, rw *bufio.ReadWriter) {
 		}
 	}()
 	_ = in.conn.SetDeadline(time.Now().Add(dialTimeout))
-	fmt.Fprintf(rw, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", raftProtocol)
-	if err := rw.Flush(); err != nil {
+	if err := t.welcome(rw); err != nil {
 		return
 	}
 	_ = in.conn.SetWriteDeadline(time.Time{})
@@ -120,6 +128,22 @@ func (t *Transport) serve(in *inbound, rw *bufio.ReadWriter) {
 			buf = bytes.Buffer{} // a snapshot or a burst is over
 		}
 	}
+}
+
+// welcome answers the upgrade, and says what this member runs from.
+func (t *Transport) welcome(rw *bufio.ReadWriter) error {
+	h := http.Header{"Connection": {"Upgrade"}, "Upgrade": {raftProtocol}}
+	t.cfg.Origin.set(h)
+	if _, err := rw.WriteString("HTTP/1.1 101 Switching Protocols\r\n"); err != nil {
+		return err
+	}
+	if err := h.Write(rw); err != nil {
+		return err
+	}
+	if _, err := rw.WriteString("\r\n"); err != nil {
+		return err
+	}
+	return rw.Flush()
 }
 
 // handle decodes one frame and gives it to Dragonboat.
@@ -159,9 +183,31 @@ func (t *Transport) checkBatch(from uint64, batch pb.MessageBatch) error {
 		return fmt.Errorf("peer: a batch of %s came from %x", batch.SourceAddress, from)
 	}
 	for i := range batch.Requests {
-		if m := &batch.Requests[i]; (m.From != from && m.From != 0) || m.To != t.cfg.Self {
+		m := &batch.Requests[i]
+		if (m.From != from && m.From != 0) || m.To != t.cfg.Self {
 			return fmt.Errorf("peer: a message from %x to %x came from %x", m.From, m.To, from)
+		}
+		if m.Type == pb.Heartbeat {
+			if err := t.checkCommit(m); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// checkCommit looks whether this member has what its leader knows it had: a
+// heartbeat says what is committed of the entries this member has acknowledged.
+// If the log ends before that, the data directory was rolled back,
+// and Dragonboat would panic without saying so (engine §0.5).
+func (t *Transport) checkCommit(m *pb.Message) error {
+	if t.cfg.LogEnd == nil {
+		return nil
+	}
+	last, ok := t.cfg.LogEnd(m.ShardID)
+	if !ok || m.Commit <= last {
+		return nil
+	}
+	t.cfg.Behind(m.ShardID, last, m.Commit)
+	return fmt.Errorf("peer: the log of shard %d ends at %d, member %x counts on %d", m.ShardID, last, m.From, m.Commit)
 }

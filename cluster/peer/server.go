@@ -24,9 +24,11 @@ type Info struct {
 	Cluster string          // X-Etcd-Cluster-Id
 	Members func() []Member // ascending by id
 	Version func() any      // rendered as JSON
+	// Join takes a process without data in as a member.
+	Join func(context.Context, JoinRequest) (JoinAnswer, error)
 }
 
-// Server serves the peer port: /members and /version beside raft.
+// Server serves the peer port: /members, /version and /join beside raft.
 type Server struct {
 	srv *http.Server
 	log zerolog.Logger
@@ -43,6 +45,7 @@ func NewServer(t *Transport, info Info, log zerolog.Logger) *Server {
 	mux.HandleFunc("GET /version", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, info.Version())
 	})
+	mux.HandleFunc("POST /join", serveJoin(info.Join))
 	return &Server{log: log, srv: &http.Server{
 		Handler:           mux,
 		ReadHeaderTimeout: 5 * time.Second,

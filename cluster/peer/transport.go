@@ -10,6 +10,7 @@ import (
 
 	"github.com/lni/dragonboat/v4/config"
 	"github.com/lni/dragonboat/v4/raftio"
+	pb "github.com/lni/dragonboat/v4/raftpb"
 	"github.com/rs/zerolog"
 )
 
@@ -20,7 +21,19 @@ type Config struct {
 	// Addresses returns the peer URLs of a member, nil for one that is not in
 	// the cluster. It is asked at every connect, so a member may move.
 	Addresses func(member uint64) []string
-	Logger    zerolog.Logger
+	Origin    Origin // what this member runs from
+	// Admit returns nil if raft messages may be exchanged with a member that
+	// runs from o, or an error that may be ErrExpelled or ErrForeignData. nil admits all.
+	Admit func(member uint64, o Origin) error
+	// Refused hears that another member has refused this one with ErrExpelled
+	// or ErrForeignData, again at each try. It may be nil.
+	Refused func(by uint64, err error)
+	// LogEnd returns the index at which this member's log of a group ends. A
+	// leader that counts on later entries ends the member by way of Behind.
+	// Both may be nil.
+	LogEnd func(shard uint64) (last uint64, ok bool)
+	Behind func(shard, last, expected uint64)
+	Logger zerolog.Logger
 }
 
 // Target returns the raft target that stands for a member: its id, which
@@ -156,3 +169,17 @@ func (t *Transport) hear(member uint64) {
 }
 
 var errNoAddress = errors.New("peer: the member has no known address")
+
+// Stand makes this member's replica of a group stand for election now, as if
+// its leader had asked it to (Raft §3.10).
+func (t *Transport) Stand(shard uint64) {
+	t.mu.Lock()
+	messages := t.messages
+	t.mu.Unlock()
+	if messages != nil {
+		messages(pb.MessageBatch{
+			DeploymentId: t.cfg.Cluster, SourceAddress: Target(t.cfg.Self),
+			Requests: []pb.Message{{Type: pb.TimeoutNow, ShardID: shard, To: t.cfg.Self, From: t.cfg.Self}},
+		})
+	}
+}
