@@ -137,8 +137,11 @@ func has[V any](m map[uint64]V, id uint64) bool {
 const (
 	// reconcileRetry is the pause after a step that did not work.
 	reconcileRetry = 200 * time.Millisecond
-	// reconcileTimeout bounds a step.
-	reconcileTimeout = 5 * time.Second
+	// learnerRetry is the pause before a learner that did not answer is asked again.
+	learnerRetry = time.Second
+	// stepTimeout bounds a step. One that is lost in a change of leaders is
+	// never answered.
+	stepTimeout = 2 * time.Second
 )
 
 // runReconcile brings one group to the table whenever this member leads it and
@@ -149,12 +152,13 @@ func (n *Node) runReconcile(ctx context.Context, g *raftGroup) {
 		_, _, leadChanged := g.lead.now()
 		var retry <-chan time.Time
 		if g.leads(n.id.MemberID) {
-			settled, err := n.reconcile(ctx, g)
+			pause, err := n.reconcile(ctx, g)
 			if err != nil {
 				n.log.Debug().Err(err).Str("group", g.name()).Msg("membership step did not work")
+				pause = reconcileRetry
 			}
-			if !settled {
-				retry = time.After(reconcileRetry)
+			if pause > 0 {
+				retry = time.After(pause)
 			}
 		}
 		select {
@@ -168,30 +172,38 @@ func (n *Node) runReconcile(ctx context.Context, g *raftGroup) {
 
 func (g *raftGroup) name() string { return groupNames([]uint64{g.shard})[0] }
 
-// reconcile makes steps until none is left, and then returns true.
-func (n *Node) reconcile(ctx context.Context, g *raftGroup) (settled bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, reconcileTimeout)
-	defer cancel()
+// reconcile makes steps until none is left. It returns after which pause to
+// look again though nothing has changed, 0 if there is nothing to wait for.
+func (n *Node) reconcile(ctx context.Context, g *raftGroup) (pause time.Duration, err error) {
 	for {
-		if err := n.metaGroup.readIndex(ctx); err != nil { // not an old table
-			return false, err
-		}
-		w := n.meta.wish(g.shard)
-		have, err := n.nh.SyncGetShardMembership(ctx, g.shard)
-		if err != nil {
-			return false, fmt.Errorf("cluster: read the membership of group %s: %w", g.name(), err)
-		}
-		waits := n.holdBack(ctx, &w, have)
-		s := w.next(have, n.id.MemberID)
-		if s.kind == stepNone {
-			return !waits, nil
-		}
-		if err := n.take(ctx, g, s, have, w.change); err != nil {
-			return false, err
+		s, pause, err := n.step(ctx, g)
+		if err != nil || s.kind == stepNone {
+			return pause, err
 		}
 		// Not only for people: tests stop members right after a step.
 		n.log.Info().Str("group", g.name()).Str("step", string(s.kind)).Str("member", peer.Target(s.member)).Msg("membership step")
 	}
+}
+
+// step makes the next step of a group, if there is one.
+func (n *Node) step(ctx context.Context, g *raftGroup) (s step, pause time.Duration, err error) {
+	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
+	defer cancel()
+	if err := n.metaGroup.readIndex(ctx); err != nil { // not an old table
+		return step{}, 0, err
+	}
+	w := n.meta.wish(g.shard)
+	have, err := n.nh.SyncGetShardMembership(ctx, g.shard)
+	if err != nil {
+		return step{}, 0, fmt.Errorf("cluster: read the membership of group %s: %w", g.name(), err)
+	}
+	if n.holdBack(ctx, &w, have) {
+		pause = learnerRetry
+	}
+	if s = w.next(have, n.id.MemberID); s.kind != stepNone {
+		err = n.take(ctx, g, s, have, w.change)
+	}
+	return s, pause, err
 }
 
 // holdBack takes learners that do not answer just now off those that may become

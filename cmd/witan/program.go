@@ -71,11 +71,20 @@ func (p *program) wait(ctx context.Context) error {
 	case <-ctx.Done():
 		p.log.Info().AnErr("reason", context.Cause(ctx)).Msg("stopping")
 		return nil
+	case <-p.node.Removed():
+		return p.removed()
 	case err := <-p.node.Failed():
 		return fmt.Errorf("the member failed: %w", err)
 	case err := <-p.ended:
 		return fmt.Errorf("serving clients ended: %w", err)
 	}
+}
+
+// removed says that the member is not one of the cluster any more. That is the
+// end somebody asked for and no failure: a supervisor should not start it again.
+func (p *program) removed() error {
+	p.log.Warn().Msgf("etcdserver: the member has been permanently removed from the cluster; its data directory %s is of no use any more", p.config.DataDir)
+	return nil
 }
 
 // close stops what open has started. Clients go first, so that nothing is

@@ -7,6 +7,8 @@ import (
 	"io"
 
 	"github.com/rs/zerolog"
+
+	"github.com/witan-kv/witan/cluster"
 )
 
 // Exit statuses, as etcd has them (contract §5.1).
@@ -56,6 +58,10 @@ func serve(ctx context.Context, c config, log zerolog.Logger) error {
 		if ctx.Err() != nil {
 			log.Info().Err(err).AnErr("reason", context.Cause(ctx)).Msg("stopped before the member had started")
 			return nil // to stop is what was asked for
+		}
+		if errors.Is(err, cluster.ErrExpelled) {
+			log.Warn().Err(err).Msg("etcdserver: the member has been permanently removed from the cluster")
+			return nil
 		}
 		return err
 	}
