@@ -26,9 +26,29 @@ type config struct {
 	AdvertisePeer   stringList `flag:"initial-advertise-peer-urls"`
 	AdvertiseClient stringList `flag:"advertise-client-urls"`
 
-	InitialCluster stringList `flag:"initial-cluster"` // nil = this member alone
-	ClusterState   string     `flag:"initial-cluster-state" validate:"oneof=new existing"`
-	Token          string     `flag:"initial-cluster-token" validate:"required"`
+	InitialCluster  stringList `flag:"initial-cluster"` // nil = this member alone
+	ClusterState    string     `flag:"initial-cluster-state" validate:"oneof=new existing auto"`
+	Token           string     `flag:"initial-cluster-token" validate:"required"`
+	StrictReconfig  bool       `flag:"strict-reconfig-check"`
+	ForceNewCluster bool       `flag:"force-new-cluster"`
+	ReplaceLostSelf bool       `flag:"replace-lost-self"`
+
+	Discovery         string `flag:"discovery"`
+	DiscoveryProxy    string `flag:"discovery-proxy"`
+	DiscoveryFallback string `flag:"discovery-fallback" validate:"oneof=proxy exit"`
+	DiscoverySRV      string `flag:"discovery-srv"`
+	DiscoverySRVName  string `flag:"discovery-srv-name"`
+
+	Proxy             string `flag:"proxy" validate:"oneof=off on readonly"`
+	ProxyFailureWait  uint   `flag:"proxy-failure-wait"`
+	ProxyRefresh      uint   `flag:"proxy-refresh-interval" validate:"min=1"`
+	ProxyDialTimeout  uint   `flag:"proxy-dial-timeout"`
+	ProxyWriteTimeout uint   `flag:"proxy-write-timeout"`
+	ProxyReadTimeout  uint   `flag:"proxy-read-timeout"` // 0 = none, which watches need
+
+	BackupDir      string        `flag:"backup-dir"`      // "" = no scheduled backups
+	BackupInterval time.Duration `flag:"backup-interval"` // 0 = no scheduled backups
+	BackupKeep     int           `flag:"backup-keep" validate:"min=1"`
 
 	Groups        int `flag:"groups" validate:"min=1,max=64"`
 	EventHistory  int `flag:"event-history" validate:"min=1"`
@@ -37,14 +57,17 @@ type config struct {
 	CORS     stringList `flag:"cors"`
 	LogLevel string     `flag:"log-level" validate:"oneof=debug info warn error dpanic panic fatal"`
 	Debug    bool       `flag:"debug"`
-	Version  bool       `flag:"version"`
-	Help     bool       `flag:"help"`
+
+	ConfigFile  string `flag:"config-file"`
+	PrintConfig bool   `flag:"print-config"`
+	Version     bool   `flag:"version"`
+	Help        bool   `flag:"help"`
 
 	// Flags for what does not exist here; refusals says no to them.
-	ConfigFile, Discovery, DiscoverySRV, Proxy, Peers, PeersFile string
+	Peers, PeersFile string
 
-	peers []cluster.Peer  // InitialCluster, parsed by validate
-	given map[string]bool // the flags set by argument or environment
+	peers []cluster.Peer    // InitialCluster, parsed by validate
+	given map[string]string // the flags that were set, and where
 }
 
 // defaultConfig returns etcd's defaults: those of 3.4, which listens on one
@@ -69,7 +92,17 @@ func defaultConfig() config {
 		EventHistory:    100_000,
 		MaxValueBytes:   1 << 20,
 		LogLevel:        "info",
-		Proxy:           "off",
+		StrictReconfig:  true,
+
+		DiscoveryFallback: "proxy",
+		Proxy:             "off",
+		ProxyFailureWait:  5000,
+		ProxyRefresh:      30_000,
+		ProxyDialTimeout:  1000,
+		ProxyWriteTimeout: 5000,
+
+		BackupInterval: 24 * time.Hour,
+		BackupKeep:     7,
 	}
 }
 
@@ -98,11 +131,12 @@ func parseConfig(args, env []string) (c config, notes []string, err error) {
 	if c.Help || c.Version {
 		return c, nil, nil
 	}
-	unknown, err := t.applyEnvironment(env)
+	given := t.arguments()
+	unknown, err := t.applyEnvironment(env, given)
 	if err != nil {
 		return c, nil, err
 	}
-	c.given = t.given()
+	c.given = given
 	c.derive()
 	return c, slices.Concat(t.notes(c.given), unknown), nil
 }

@@ -39,6 +39,8 @@ func newFlagTable(c *config) *flagTable {
 	t.set.SetOutput(io.Discard) // complain prints the error
 	t.defineMember(c)
 	t.defineCluster(c)
+	t.defineDiscovery(c)
+	t.defineProxy(c)
 	t.defineOwn(c)
 	t.defineOther(c)
 	t.defineIgnored()
@@ -64,8 +66,33 @@ func (t *flagTable) defineCluster(c *config) {
 	t.section("Cluster (used once, when the data directory is empty)", fromEtcd, func(s *flag.FlagSet) {
 		s.Var(&c.InitialCluster, "initial-cluster", "all first members: NAME=URL,NAME=URL (default this one alone)")
 		s.Var(&c.AdvertisePeer, "initial-advertise-peer-urls", "peer URLs told to others")
-		s.StringVar(&c.ClusterState, "initial-cluster-state", c.ClusterState, "new, or existing to join a running cluster")
+		s.StringVar(&c.ClusterState, "initial-cluster-state", c.ClusterState, "new; existing to join a running cluster; auto to join if there is one")
 		s.StringVar(&c.Token, "initial-cluster-token", c.Token, "keeps clusters apart: the same on all members")
+	})
+	t.section("Changes of the cluster", fromEtcd, func(s *flag.FlagSet) {
+		s.BoolVar(&c.StrictReconfig, "strict-reconfig-check", c.StrictReconfig, "refuse changes that would cost the cluster its quorum")
+		s.BoolVar(&c.ForceNewCluster, "force-new-cluster", c.ForceNewCluster, "go on alone with this member's data; the others are lost for good")
+	})
+}
+
+func (t *flagTable) defineDiscovery(c *config) {
+	t.section("Discovery (used once, when the data directory is empty)", fromEtcd, func(s *flag.FlagSet) {
+		s.StringVar(&c.Discovery, "discovery", c.Discovery, "URL where the first members find each other")
+		s.StringVar(&c.DiscoveryProxy, "discovery-proxy", c.DiscoveryProxy, "HTTP proxy to reach it through")
+		s.StringVar(&c.DiscoveryFallback, "discovery-fallback", c.DiscoveryFallback, "proxy or exit, when the cluster is full")
+		s.StringVar(&c.DiscoverySRV, "discovery-srv", c.DiscoverySRV, "DNS domain whose SRV records name the first members")
+		s.StringVar(&c.DiscoverySRVName, "discovery-srv-name", c.DiscoverySRVName, "suffix of the service name to ask for")
+	})
+}
+
+func (t *flagTable) defineProxy(c *config) {
+	t.section("Gateway (times in milliseconds)", fromEtcd, func(s *flag.FlagSet) {
+		s.StringVar(&c.Proxy, "proxy", c.Proxy, "on or readonly: keep no data, forward requests to the members")
+		s.UintVar(&c.ProxyFailureWait, "proxy-failure-wait", c.ProxyFailureWait, "how long a member that failed is left alone")
+		s.UintVar(&c.ProxyRefresh, "proxy-refresh-interval", c.ProxyRefresh, "time between two looks at the list of members")
+		s.UintVar(&c.ProxyDialTimeout, "proxy-dial-timeout", c.ProxyDialTimeout, "limit for connecting, 0 for none")
+		s.UintVar(&c.ProxyWriteTimeout, "proxy-write-timeout", c.ProxyWriteTimeout, "limit for sending a request, 0 for none")
+		s.UintVar(&c.ProxyReadTimeout, "proxy-read-timeout", c.ProxyReadTimeout, "limit for reading an answer, 0 for none (watches need that)")
 	})
 }
 
@@ -74,6 +101,10 @@ func (t *flagTable) defineOwn(c *config) {
 		s.IntVar(&c.Groups, "groups", c.Groups, "raft groups the keys are spread over, 1 to 64; fixed for good")
 		s.IntVar(&c.EventHistory, "event-history", c.EventHistory, "past events of each group kept for watches")
 		s.IntVar(&c.MaxValueBytes, "max-value-bytes", c.MaxValueBytes, "longest value accepted, in bytes")
+		s.BoolVar(&c.ReplaceLostSelf, "replace-lost-self", c.ReplaceLostSelf, "with auto: a member that lost its data takes its own place again")
+		s.StringVar(&c.BackupDir, "backup-dir", c.BackupDir, "where to put scheduled backups (default none are made)")
+		s.DurationVar(&c.BackupInterval, "backup-interval", c.BackupInterval, "time between two backups, such as 6h30m, 0 for none")
+		s.IntVar(&c.BackupKeep, "backup-keep", c.BackupKeep, "how many backups are kept")
 	})
 }
 
@@ -83,7 +114,11 @@ func (t *flagTable) defineOther(c *config) {
 		s.BoolVar(&c.Debug, "debug", c.Debug, "the same as --log-level=debug")
 		s.Bool("enable-v2", true, "accepted: the v2 API is always on")
 	})
+	t.section("Configuration file", fromEtcd, func(s *flag.FlagSet) {
+		s.StringVar(&c.ConfigFile, "config-file", c.ConfigFile, "YAML file with settings")
+	})
 	t.section("Information", command, func(s *flag.FlagSet) {
+		s.BoolVar(&c.PrintConfig, "print-config", false, "print the settings in effect, as YAML")
 		s.BoolVar(&c.Version, "version", false, "print the version")
 		s.BoolVar(&c.Help, "help", false, "print this help")
 	})
@@ -99,38 +134,39 @@ func (t *flagTable) section(heading string, from origin, define func(*flag.FlagS
 	})
 }
 
-// given returns the names of the flags that were set.
-func (t *flagTable) given() map[string]bool {
-	names := map[string]bool{}
-	t.set.Visit(func(f *flag.Flag) { names[f.Name] = true })
-	return names
+// arguments returns the flags set on the command line, each with "flag" for
+// where it comes from.
+func (t *flagTable) arguments() map[string]string {
+	given := map[string]string{}
+	t.set.Visit(func(f *flag.Flag) { given[f.Name] = "flag" })
+	return given
 }
 
 // notes returns what to say about the given flags that do nothing.
-func (t *flagTable) notes(given map[string]bool) []string {
+func (t *flagTable) notes(given map[string]string) []string {
 	var notes []string
 	for _, k := range t.known {
-		if k.note != "" && given[k.name] {
+		if k.note != "" && given[k.name] != "" {
 			notes = append(notes, k.note)
 		}
 	}
 	return notes
 }
 
-// applyEnvironment sets the flags not given as arguments from their variables.
-// It returns a note for every variable that looks like ours and is not.
-func (t *flagTable) applyEnvironment(env []string) (unknown []string, err error) {
+// applyEnvironment sets the flags not given yet from their variables and notes
+// in given which. It returns a note for every variable that looks like ours and
+// is not.
+func (t *flagTable) applyEnvironment(env []string, given map[string]string) (unknown []string, err error) {
 	values := ownVariables(env)
-	given := t.given()
 	var errs []error
 	for _, k := range t.known {
 		for _, variable := range k.variables() {
 			value, ok := values[variable]
 			delete(values, variable)
-			if !ok || given[k.name] {
+			if !ok || given[k.name] != "" {
 				continue
 			}
-			given[k.name] = true
+			given[k.name] = variable
 			if err := t.set.Set(k.name, value); err != nil {
 				errs = append(errs, fmt.Errorf("%s: %q is not a valid value: %w", variable, value, err))
 			}

@@ -54,7 +54,7 @@ Other flags of etcd are accepted; the log says which have no effect.
 
 func defaultText(f *flag.Flag) string {
 	switch f.DefValue {
-	case "", "false", "true":
+	case "", "false":
 		return ""
 	}
 	return " (default " + f.DefValue + ")"

@@ -24,7 +24,6 @@ type ignoredFlag struct {
 
 const (
 	noTLS    = "connections are not encrypted yet"
-	noProxy  = "there is no proxy mode"
 	noV3     = "it belongs to etcd's v3 API"
 	noDisk   = "files are kept and removed as snapshots need them"
 	obsolete = "etcd 2.3 ignores it too"
@@ -61,10 +60,6 @@ func ignoredMemberFlags() []ignoredFlag {
 
 func ignoredClusterFlags() []ignoredFlag {
 	return []ignoredFlag{
-		{text, "discovery-fallback", ""},
-		{text, "discovery-proxy", ""},
-		{text, "discovery-srv-name", ""},
-		{boolean, "strict-reconfig-check", "it is always on"},
 		{boolean, "pre-vote", "it is always on"},
 		{text, "auto-compaction-retention", "--event-history limits the history"},
 		{text, "auto-compaction-mode", "--event-history limits the history"},
@@ -122,12 +117,6 @@ func ignoredLoggingFlags() []ignoredFlag {
 
 func ignoredOtherFlags() []ignoredFlag {
 	return []ignoredFlag{
-		{number, "proxy-failure-wait", noProxy},
-		{number, "proxy-refresh-interval", noProxy},
-		{number, "proxy-dial-timeout", noProxy},
-		{number, "proxy-write-timeout", noProxy},
-		{number, "proxy-read-timeout", noProxy},
-		{boolean, "force-new-cluster", "recovering a cluster that lost its majority is not possible yet"},
 		{boolean, "unsafe-no-fsync", "every write is synced"},
 	}
 }
@@ -213,16 +202,11 @@ func (t *flagTable) defineIgnored() {
 
 // defineRefused registers the flags that ask for another way to start; they
 // are not in --help. Going on without them would not be less of what was asked
-// for but something else: a member that should have been a proxy would answer
-// from an empty store of its own. refusals says no to them.
+// for but something else. refusals says no to them.
 func (t *flagTable) defineRefused(c *config) {
 	for name, value := range map[string]*string{
-		"config-file":   &c.ConfigFile,
-		"discovery":     &c.Discovery,
-		"discovery-srv": &c.DiscoverySRV,
-		"proxy":         &c.Proxy,
-		"peers":         &c.Peers,
-		"peers-file":    &c.PeersFile,
+		"peers":      &c.Peers,
+		"peers-file": &c.PeersFile,
 	} {
 		t.set.StringVar(value, name, *value, "")
 		t.known = append(t.known, knownFlag{name: name})

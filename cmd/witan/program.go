@@ -141,6 +141,10 @@ func (c *config) cluster(log zerolog.Logger) cluster.Config {
 		SnapshotCount:       c.SnapshotCount,
 		Heartbeat:           c.heartbeat(),
 		ElectionTimeout:     c.election(),
+		Join:                cluster.JoinMode(c.ClusterState),
+		ReplaceLostSelf:     c.ReplaceLostSelf,
+		StrictReconfig:      c.StrictReconfig,
+		ForceNewCluster:     c.ForceNewCluster,
 		Logger:              log,
 		Version:             claimedVersion,
 	}

@@ -80,25 +80,3 @@ func repeated(urls []string) string {
 	}
 	return ""
 }
-
-// sameURLs reports whether two lists lead to the same places: by their text
-// or, failing that, by the addresses their hosts resolve to.
-func sameURLs(a, b []string) bool {
-	return equalSets(a, b) || equalSets(resolved(a), resolved(b))
-}
-
-func equalSets(a, b []string) bool {
-	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
-}
-
-// resolved replaces host names by addresses where the resolver knows them.
-func resolved(urls []string) []string {
-	addrs := make([]string, len(urls))
-	for i, u := range urls {
-		addrs[i] = u
-		if tcp, err := net.ResolveTCPAddr("tcp", address(u)); err == nil {
-			addrs[i] = "http://" + tcp.String()
-		}
-	}
-	return addrs
-}

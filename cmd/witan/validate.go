@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/go-playground/validator/v10"
+
+	"github.com/witan-kv/witan/cluster"
 )
 
 // validate reports every fault of the settings that shows without looking at
@@ -19,7 +21,7 @@ func (c *config) validate() error {
 		errs = append(errs, fmt.Errorf("--election-timeout (%d ms) must be at least five times --heartbeat-interval (%d ms)",
 			c.Election, c.Heartbeat))
 	}
-	if c.given["listen-client-urls"] && !c.given["advertise-client-urls"] {
+	if c.given["listen-client-urls"] != "" && c.given["advertise-client-urls"] == "" && c.Proxy == "off" {
 		errs = append(errs, errors.New("--advertise-client-urls is required when --listen-client-urls is set: "+
 			"clients must be told how to reach this member"))
 	}
@@ -28,7 +30,7 @@ func (c *config) validate() error {
 	errs = append(errs, checkURLs("initial-advertise-peer-urls", c.AdvertisePeer, toAdvertise)...)
 	errs = append(errs, checkURLs("advertise-client-urls", c.AdvertiseClient, toAdvertise)...)
 	errs = append(errs, c.refusals()...)
-	if c.given["initial-cluster"] && (c.Discovery != "" || c.DiscoverySRV != "") || c.Discovery != "" && c.DiscoverySRV != "" {
+	if c.given["initial-cluster"] != "" && (c.Discovery != "" || c.DiscoverySRV != "") || c.Discovery != "" && c.DiscoverySRV != "" {
 		errs = append(errs, errors.New("--initial-cluster, --discovery and --discovery-srv exclude each other; set one of them"))
 	}
 	peers, err := parseCluster(c.InitialCluster)
@@ -97,12 +99,6 @@ func checkURLs(name string, urls []string, what use) []error {
 // refusals says no to flags that nothing sensible can be done with.
 func (c *config) refusals() []error {
 	var errs []error
-	if c.ConfigFile != "" {
-		errs = append(errs, errors.New("--config-file: configuration files are not supported yet; use flags or ETCD_* variables"))
-	}
-	if c.Proxy != "off" {
-		errs = append(errs, fmt.Errorf("--proxy=%s: there is no proxy mode; point the clients at the members", c.Proxy))
-	}
 	if c.Peers != "" {
 		errs = append(errs, errors.New("--peers is no longer supported; use --initial-cluster"))
 	}
@@ -116,22 +112,44 @@ func (c *config) refusals() []error {
 // member that has data starts from it whatever the flags for a first start say
 // (contract §5.3).
 func (c *config) validateStart() error {
-	if c.hasData() {
+	hasData, err := cluster.HasData(c.DataDir)
+	if err != nil {
+		return fmt.Errorf("--data-dir: %w", err)
+	}
+	if hasData {
+		return c.memberFaults()
+	}
+	if c.isGateway() {
 		return nil
 	}
 	var errs []error
 	if alien := c.alienData(); alien != "" {
 		errs = append(errs, fmt.Errorf("--data-dir: %s is data of etcd, which witan cannot read; choose another directory", alien))
 	}
-	if c.Discovery != "" || c.DiscoverySRV != "" {
-		errs = append(errs, errors.New("--discovery and --discovery-srv are not supported yet; list the members in --initial-cluster"))
+	if c.Discovery == "" && c.DiscoverySRV == "" {
+		errs = append(errs, c.clusterFaults()...)
 	}
-	if c.ClusterState == "existing" {
-		errs = append(errs, fmt.Errorf("--initial-cluster-state=existing: %s holds no member, and joining a running cluster is not supported yet; "+
-			"to make a new cluster say --initial-cluster-state=new", c.DataDir))
-		return errors.Join(errs...)
+	return errors.Join(errs...)
+}
+
+// memberFaults reports what keeps a member from starting from its data.
+func (c *config) memberFaults() error {
+	switch {
+	case c.hasProxyData():
+		return fmt.Errorf("--data-dir: %s holds both a member and a gateway (proxy/); remove what is not wanted", c.DataDir)
+	case c.Proxy != "off":
+		return fmt.Errorf("--proxy=%s: %s holds a member, and a gateway has no data; choose another --data-dir or leave out --proxy", c.Proxy, c.DataDir)
 	}
-	return errors.Join(append(errs, c.clusterFaults()...)...)
+	return nil
+}
+
+// isGateway reports whether to start as a gateway: because --proxy says so or
+// because this directory has been one's before (contract §5.3).
+func (c *config) isGateway() bool { return c.Proxy != "off" || c.hasProxyData() }
+
+func (c *config) hasProxyData() bool {
+	_, err := os.Stat(filepath.Join(c.DataDir, "proxy"))
+	return err == nil
 }
 
 // clusterFaults reports what is wrong with the list of first members.
@@ -158,7 +176,7 @@ func (c *config) clusterFaults() []error {
 	case own == nil:
 		errs = append(errs, fmt.Errorf("couldn't find local name %q in the initial cluster configuration; "+
 			"add %s to --initial-cluster or change --name", c.Name, c.ownEntries()))
-	case !sameURLs(own, c.AdvertisePeer):
+	case !cluster.SameURLs(own, c.AdvertisePeer):
 		errs = append(errs, fmt.Errorf("--initial-cluster must include %s given --initial-advertise-peer-urls=%s",
 			c.ownEntries(), c.AdvertisePeer.String()))
 	}
@@ -174,17 +192,11 @@ func (c *config) ownEntries() string {
 	return strings.Join(entries, ",")
 }
 
-// hasData reports whether the data directory belongs to a member of ours.
-func (c *config) hasData() bool {
-	_, err := os.Stat(filepath.Join(c.DataDir, "identity.json"))
-	return err == nil
-}
-
 // alienData returns the path of etcd's own data in the data directory, "" if
 // there is none. Starting beside it would look like an upgrade that lost
 // everything.
 func (c *config) alienData() string {
-	for _, name := range []string{"member/wal", "member/snap", "proxy"} {
+	for _, name := range []string{"member/wal", "member/snap"} {
 		path := filepath.Join(c.DataDir, name)
 		if _, err := os.Stat(path); err == nil {
 			return path
