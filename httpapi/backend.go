@@ -22,14 +22,29 @@ type Backend interface {
 	// caller closes the watcher.
 	Watch(ctx context.Context, req watch.Request) (*watch.Watcher, cluster.Answer, error)
 
-	// Members lists the members by ascending id.
-	Members() []cluster.Member
-	// Leader returns the member that leads the cluster, if one is known.
-	Leader() (cluster.Member, bool)
+	Membership
+
 	// Status reports on this member.
 	Status() cluster.Status
 	// Healthy returns nil if a quorum answered a read just now.
 	Healthy(ctx context.Context) error
 	// Caught reports whether the member has caught up with its cluster since it started.
 	Caught() bool
+}
+
+// Membership is who the members are and how that is changed. The errors of
+// changes are cluster's, too.
+type Membership interface {
+	// Members lists the members by ascending id, as they are to be: a member
+	// is listed as soon as its addition is decided, and until its removal is.
+	Members() []cluster.Member
+	// Leader returns the member that leads the cluster, if one is known.
+	Leader() (cluster.Member, bool)
+
+	// AddMember adds a member that has not started yet.
+	AddMember(ctx context.Context, peerURLs []string) (cluster.Member, error)
+	// RemoveMember removes a member for good.
+	RemoveMember(ctx context.Context, id uint64) error
+	// UpdateMember changes the peer URLs of a member.
+	UpdateMember(ctx context.Context, id uint64, peerURLs []string) error
 }

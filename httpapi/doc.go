@@ -8,6 +8,7 @@
 // Its parts: server.go starts and stops, routes.go is the table of paths,
 // path.go turns a path into a key, form.go and request.go parse parameters,
 // keys.go and watch.go serve the key space, encode.go writes its JSON,
-// response.go its headers, errors.go maps error codes to statuses. The other
-// endpoints have a file each.
+// response.go its headers, errors.go maps error codes to statuses. members.go
+// shows the members, memberchange.go changes them, peerurls.go reads what a
+// change asks for. The other endpoints have a file each.
 package httpapi

@@ -24,6 +24,7 @@ type member struct {
 
 	mu        sync.Mutex // held over Apply and Publish
 	raftIndex uint64
+	members   []cluster.Member
 
 	failMu  sync.Mutex
 	failure error // what everything answers, if not nil
@@ -47,7 +48,7 @@ func newMember(tb testing.TB) *member {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	m := &member{st: st, hub: watch.NewHub(st, st.Frontier(), 1<<20), raftIndex: 4}
+	m := &member{st: st, hub: watch.NewHub(st, st.Frontier(), 1<<20), raftIndex: 4, members: founders()}
 	tb.Cleanup(func() {
 		m.hub.Close()
 		if err := st.Close(); err != nil {
@@ -180,21 +181,11 @@ func (m *member) Watch(_ context.Context, req watch.Request) (*watch.Watcher, cl
 	return w, cluster.Answer{Index: w.Index(), RaftIndex: raftIndex, Term: 2}, nil
 }
 
-func (m *member) Members() []cluster.Member {
-	return []cluster.Member{
-		{ID: 0x2dec428604ddde4d, PeerURLs: []string{"http://127.0.0.1:2390"}},
-		{
-			ID: testMemberID, Name: "default", PeerURLs: []string{"http://127.0.0.1:2380"},
-			ClientURLs: []string{"http://127.0.0.1:2379", "http://127.0.0.1:4001"},
-		},
-	}
-}
-
 func (m *member) Leader() (cluster.Member, bool) {
 	if m.failing() != nil {
 		return cluster.Member{}, false
 	}
-	return m.Members()[1], true
+	return founders()[1], true
 }
 
 func (m *member) Status() cluster.Status {

@@ -9,6 +9,8 @@ import (
 	"github.com/witan-kv/witan/cluster"
 )
 
+const membersPrefix = "/v2/members"
+
 // member is one member as clients see it; all fields are always there
 // (contract §4.1).
 type member struct {
@@ -27,34 +29,53 @@ func newMember(m cluster.Member) member {
 	}
 }
 
-// handleMembers lists the members: GET /v2/members.
-func (s *Server) handleMembers(w http.ResponseWriter, _ *http.Request) {
+// handleMembers serves /v2/members and all below it: what stands behind is the
+// id of a member, or "leader". A POST does not look at it.
+func (s *Server) handleMembers(w http.ResponseWriter, r *http.Request) {
+	w.Header()[headerClusterID] = s.clusterID
+	rest := strings.TrimPrefix(strings.TrimPrefix(routePath(r.URL.Path), membersPrefix), "/")
+	switch r.Method {
+	case http.MethodGet:
+		s.readMembers(w, rest)
+	case http.MethodPost:
+		s.addMember(w, r)
+	case http.MethodPut:
+		s.updateMember(w, r, rest)
+	case http.MethodDelete:
+		s.removeMember(w, r, rest)
+	}
+}
+
+// readMembers lists the members or shows the leader. Single members cannot be
+// read, not even by their id (contract §4.1).
+func (s *Server) readMembers(w http.ResponseWriter, what string) {
+	switch what {
+	case "":
+		s.listMembers(w)
+	case "leader":
+		s.showLeader(w)
+	default:
+		writeMessage(w, http.StatusNotFound, "Not found")
+	}
+}
+
+func (s *Server) listMembers(w http.ResponseWriter) {
 	list := []member{}
 	for _, m := range s.backend.Members() {
 		list = append(list, newMember(m))
 	}
-	w.Header()[headerClusterID] = s.clusterID
 	writeJSON(w, http.StatusOK, struct {
 		Members []member `json:"members"`
 	}{list}, "\n")
 }
 
-// handleLeader shows the member that leads: GET /v2/members/leader.
-func (s *Server) handleLeader(w http.ResponseWriter, _ *http.Request) {
-	w.Header()[headerClusterID] = s.clusterID
+func (s *Server) showLeader(w http.ResponseWriter) {
 	leader, ok := s.backend.Leader()
 	if !ok {
 		writeMessage(w, http.StatusServiceUnavailable, "During election")
 		return
 	}
 	writeJSON(w, http.StatusOK, newMember(leader), "\n")
-}
-
-// handleUnknownMember answers for everything else below /v2/members: single
-// members cannot be read, not even by their id (contract §4.1).
-func (s *Server) handleUnknownMember(w http.ResponseWriter, _ *http.Request) {
-	w.Header()[headerClusterID] = s.clusterID
-	writeMessage(w, http.StatusNotFound, "Not found")
 }
 
 // handleMachines lists the client URLs of all members: GET /v2/machines.

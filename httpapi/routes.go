@@ -23,11 +23,9 @@ func (s *Server) routes() http.Handler {
 	// The key space: /v2/keys and everything below, see routePath.
 	r.With(allow("HEAD", "GET", "PUT", "POST", "DELETE")).HandleFunc(keysPrefix, s.handleKeys)
 
-	members := r.With(readOnlyMembers)
-	members.HandleFunc("/v2/members", s.handleMembers)
-	members.HandleFunc("/v2/members/", s.handleMembers)
-	members.HandleFunc("/v2/members/leader", s.handleLeader)
-	members.HandleFunc("/v2/members/*", s.handleUnknownMember)
+	members := r.With(allow("GET", "POST", "DELETE", "PUT"))
+	members.HandleFunc(membersPrefix, s.handleMembers)
+	members.HandleFunc(membersPrefix+"/*", s.handleMembers)
 	r.With(allow("GET", "HEAD")).HandleFunc("/v2/machines", s.handleMachines)
 
 	get := r.With(allow("GET"))
@@ -58,22 +56,12 @@ func routeByPath(next http.Handler) http.Handler {
 // allow lets requests with one of methods pass and answers others with 405,
 // as text and with the methods in etcd's order and spelling (contract §1.1).
 func allow(methods ...string) func(http.Handler) http.Handler {
-	return allowSaying("Method Not Allowed", methods...)
-}
-
-// readOnlyMembers answers membership changes, which are not served yet, with
-// 405 and says so: they are not the client's mistake.
-func readOnlyMembers(next http.Handler) http.Handler {
-	return allowSaying("Method Not Allowed: this server cannot change its members yet", "GET")(next)
-}
-
-func allowSaying(refusal string, methods ...string) func(http.Handler) http.Handler {
 	allowed := []string{strings.Join(methods, ",")}
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if !slices.Contains(methods, r.Method) {
 				w.Header()["Allow"] = allowed
-				http.Error(w, refusal, http.StatusMethodNotAllowed)
+				http.Error(w, "Method Not Allowed", http.StatusMethodNotAllowed)
 				return
 			}
 			next.ServeHTTP(w, r)

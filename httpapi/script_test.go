@@ -194,7 +194,13 @@ func (s *session) run(step []string) (string, error) {
 }
 
 func failureNamed(text string) error {
-	known := []error{cluster.ErrTimeout, cluster.ErrTimeoutLeader, cluster.ErrStopped, cluster.ErrReadOnly}
+	known := []error{
+		cluster.ErrTimeout, cluster.ErrTimeoutLeader, cluster.ErrStopped, cluster.ErrReadOnly,
+		cluster.ErrPeerURLExists, cluster.ErrIDExists, cluster.ErrMemberRemoved,
+		fmt.Errorf("%w: the removal of member 1 is not through in [2]", cluster.ErrChangePending),
+		&cluster.UnsafeChangeError{Reason: "2 members would be left of which none has started"},
+		&cluster.UnfinishedError{Member: testMemberID, Remove: true, Groups: []string{"meta", "3"}},
+	}
 	for _, err := range known {
 		if err.Error() == text {
 			return fmt.Errorf("cluster: propose: %w", err)

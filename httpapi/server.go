@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/go-playground/validator/v10"
 	"github.com/rs/zerolog"
 )
 
@@ -63,6 +64,7 @@ type Server struct {
 	http        *http.Server
 	versions    []byte // the answer to /version
 	bodyTimeout time.Duration
+	validator   *validator.Validate // of bodies in JSON
 
 	// clusterID is the value of X-Etcd-Cluster-Id, shared by all answers.
 	clusterID []string
@@ -94,6 +96,7 @@ func NewServer(b Backend, c Config) *Server {
 		log:         c.Logger.With().Str("component", "httpapi").Logger(),
 		versions:    encodeVersions(c.Version),
 		bodyTimeout: bodyTimeout,
+		validator:   newValidator(),
 		clusterID:   []string{strconv.FormatUint(b.Status().ClusterID, 16)},
 	}
 	s.closing, s.endWatches = context.WithCancel(context.Background())
