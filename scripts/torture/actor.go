@@ -18,8 +18,8 @@ import (
 type actor struct {
 	id     int
 	rec    *history.Recorder
-	urls   []string
-	at     int
+	roster *roster
+	at     int // number in the roster
 	pinned bool
 	plain  bool   // asks for plain reads where it should ask for quorum reads: a run that must fail
 	seen   uint64 // sent with every request when not 0
@@ -41,7 +41,7 @@ const patience = 1500 * time.Millisecond
 // actor returns a client of its own number, whose choices depend on the seed and that number.
 func (t *trial) actor(id, member int, pinned bool) *actor {
 	return &actor{
-		id: id, rec: t.rec, urls: t.urls(), at: member % t.opt.members, pinned: pinned, plain: t.opt.plain, timeout: patience,
+		id: id, rec: t.rec, roster: t.roster, at: member % t.roster.len(), pinned: pinned, plain: t.opt.plain, timeout: patience,
 		rng: rand.New(rand.NewPCG(t.opt.seed, uint64(id))), //nolint:gosec // must be repeatable
 	}
 }
@@ -55,7 +55,10 @@ func (a *actor) value() string {
 // do performs the operation and records it. Op says what to ask for: Kind, Key and, for compares, PrevValue and perhaps ByIndex.
 func (a *actor) do(ctx context.Context, op *history.Op) *history.Op {
 	if a.client == nil {
-		a.client = api.NewClient(a.urls[a.at], a.timeout)
+		if !a.pinned && a.roster.url(a.at) == "" {
+			a.at = a.roster.after(a.at)
+		}
+		a.client = api.NewClient(a.roster.url(a.at), a.timeout)
 	}
 	op.Client, op.Member = a.id, a.at
 	if op.Kind.Writes() && !op.Kind.Removes() && op.Value == "" {
@@ -99,9 +102,12 @@ func (a *actor) connection() int {
 func (a *actor) fallBack() {
 	a.close()
 	if !a.pinned {
-		a.at = (a.at + 1) % len(a.urls)
+		a.at = a.roster.after(a.at)
 	}
 }
+
+// stranded says whether the actor is pinned to a member that has left.
+func (a *actor) stranded() bool { return a.pinned && a.roster.url(a.at) == "" }
 
 func (a *actor) close() {
 	if a.client != nil {

@@ -149,7 +149,7 @@ func wakeUp(ctx context.Context, t *trial, r *racer, round int) error {
 	want := r.after(read.Header)
 	if watched != nil || got.Index != want.Index || got.Value != want.Value {
 		t.rep.violate(check.Violation{Check: "wake-up", Detail: fmt.Sprintf("round %d: watch of %s from %d on %s told %s (%v); the next write was %d",
-			round, key, read.Header+1, watcher.urls[watcher.at], &got, watched, want.Index), Evidence: []string{read.String(), want.String()}})
+			round, key, read.Header+1, watcher.roster.url(watcher.at), &got, watched, want.Index), Evidence: []string{read.String(), want.String()}})
 	}
 	return nil
 }
@@ -167,7 +167,7 @@ func next(ctx context.Context, a *actor, key string, from uint64) (history.Event
 	ctx, cancel := context.WithTimeout(ctx, wakes)
 	defer cancel()
 	if a.client == nil {
-		a.client = api.NewClient(a.urls[a.at], a.timeout)
+		a.client = api.NewClient(a.roster.url(a.at), a.timeout)
 	}
 	var got history.Event
 	err := a.client.Watch(ctx, api.Watch{Key: key, From: from}, nil, func(e history.Event) bool { got = e; return true })

@@ -17,6 +17,9 @@ type load struct {
 	stop    context.CancelFunc
 	count   atomic.Int64
 	perName int // operations before the keys are given new names
+
+	ctx     context.Context //nolint:containedctx // of the clients, which come when members come
+	clients int             // started so far, which are the numbers they have
 }
 
 // mix is how often each operation is drawn, in per cent.
@@ -50,15 +53,26 @@ const (
 // startLoad starts two clients pinned to each member and two that move.
 func (t *trial) startLoad(ctx context.Context, perName int) *load {
 	ctx, stop := context.WithCancel(ctx)
-	l := &load{t: t, stop: stop, perName: perName}
+	l := &load{t: t, stop: stop, perName: perName, ctx: ctx}
 	for i := range 2*t.opt.members + 2 {
-		a := t.actor(i, i, i < 2*t.opt.members)
-		l.done.Go(func() {
-			defer a.close()
-			l.client(ctx, a)
-		})
+		l.start(i, i < 2*t.opt.members)
 	}
 	return l
+}
+
+// join starts two clients pinned to a further member.
+func (l *load) join(member int) {
+	l.start(member, true)
+	l.start(member, true)
+}
+
+func (l *load) start(member int, pinned bool) {
+	a := l.t.actor(l.clients, member, pinned)
+	l.clients++
+	l.done.Go(func() {
+		defer a.close()
+		l.client(l.ctx, a)
+	})
 }
 
 // end stops the clients and waits for them.
@@ -70,7 +84,7 @@ func (l *load) end() {
 func (l *load) client(ctx context.Context, a *actor) {
 	known := map[string]*history.Op{} // what this client last saw of a key
 	interval := time.Second / time.Duration(l.t.opt.rate)
-	for ctx.Err() == nil {
+	for ctx.Err() == nil && !a.stranded() {
 		begin := time.Now()
 		op := l.draw(a, known)
 		// The run's end does not cut requests short: what they did would be unknown for no reason.

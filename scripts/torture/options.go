@@ -31,6 +31,8 @@ type options struct {
 	extra         []string // further server flags
 	history       bool     // the server keeps enough history for a gap-free log
 
+	grow       int // members at most
+	replace    int // members to replace
 	rounds     int
 	fresh      bool
 	pause      bool

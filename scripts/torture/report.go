@@ -93,6 +93,14 @@ func (r *report) figure(name string, value float64) {
 	r.Figures[name] = value
 }
 
+// worst is figure for the greatest of several values.
+func (r *report) worst(name string, value float64) {
+	r.mu.Lock()
+	old := r.Figures[name]
+	r.mu.Unlock()
+	r.figure(name, max(old, value))
+}
+
 // include makes another report a part of this one. What it found counts here too.
 func (r *report) include(p *report) {
 	r.Parts = append(r.Parts, p)

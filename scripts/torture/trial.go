@@ -21,6 +21,7 @@ type trial struct {
 	rec     *history.Recorder
 	rep     *report
 	cluster *procs.Cluster // nil until boot
+	roster  *roster        // where clients find its members
 
 	progress io.Writer
 	cleanups []func() // run backwards by close
@@ -47,7 +48,10 @@ func (t *trial) boot(ctx context.Context, c procs.Config) error {
 	if err != nil {
 		return err
 	}
-	t.cluster = cluster
+	t.cluster, t.roster = cluster, &roster{}
+	for _, m := range cluster.Members {
+		t.roster.add(m.Client)
+	}
 	t.cleanups = append(t.cleanups, cluster.Close)
 	if err := cluster.Start(); err != nil {
 		return err

@@ -25,6 +25,7 @@ func everything(string) bool { return true }
 
 // The numbers of clients that are no part of the load.
 const (
+	pulsing  = 500         // and upwards
 	beginner = 1000 + iota // writes the first event
 	marks                  // writes what marks the end
 	prober

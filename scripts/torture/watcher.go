@@ -17,8 +17,8 @@ import (
 type watcher struct {
 	name   string
 	clock  history.Clock
-	urls   []string
-	at     int
+	roster *roster
+	at     int // number in the roster
 	pinned bool
 	stream bool
 	stop   context.CancelFunc
@@ -46,10 +46,10 @@ func (t *trial) startWatcher(ctx context.Context, s watchSpec) *watcher {
 	}
 	ctx, stop := context.WithCancel(ctx)
 	w := &watcher{
-		name: fmt.Sprintf("%s@m%d", kind, s.member), clock: t.rec.Clock, urls: t.urls(), at: s.member, pinned: s.pinned, stream: s.stream,
+		name: fmt.Sprintf("%s@m%d", kind, s.member), clock: t.rec.Clock, roster: t.roster, at: s.member, pinned: s.pinned, stream: s.stream,
 		stop: stop, done: make(chan struct{}), next: s.from, news: make(chan struct{}, 1),
 	}
-	w.seq.Watcher = w.name
+	w.seq.Watcher, w.seq.From = w.name, s.from
 	go w.run(ctx)
 	t.cleanups = append(t.cleanups, w.end)
 	return w
@@ -60,6 +60,17 @@ func (w *watcher) end() {
 	<-w.done
 }
 
+// retire ends the watcher for good. What it was told so far still counts.
+func (w *watcher) retire() {
+	w.end()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.seq.Until = 1 // it was told of nothing yet, and nothing is asked of it
+	if n := len(w.seq.Events); n > 0 {
+		w.seq.Until = w.seq.Events[n-1].Index
+	}
+}
+
 // idle is how long a watch may be silent before the watcher asks again, in case its member hangs.
 const idle = 3 * time.Second
 
@@ -68,7 +79,7 @@ func (w *watcher) run(ctx context.Context) {
 	var client *api.Client
 	for ctx.Err() == nil {
 		if client == nil {
-			client = api.NewClient(w.urls[w.at], time.Second)
+			client = api.NewClient(w.roster.url(w.at), time.Second)
 		}
 		if w.once(ctx, client) {
 			continue
@@ -76,7 +87,7 @@ func (w *watcher) run(ctx context.Context) {
 		client.Close()
 		client = nil
 		if !w.pinned {
-			w.at = (w.at + 1) % len(w.urls)
+			w.at = w.roster.after(w.at)
 		}
 		_ = pause(ctx, 20*time.Millisecond)
 	}
@@ -144,7 +155,7 @@ func (w *watcher) sequence() check.Sequence {
 	return s
 }
 
-// reach waits until the watcher was told of an event of at least that index.
+// reach waits until the watcher was told of an event of at least that index, unless it has retired.
 func (w *watcher) reach(ctx context.Context, index uint64) error {
 	for {
 		w.mu.Lock()
@@ -153,8 +164,9 @@ func (w *watcher) reach(ctx context.Context, index uint64) error {
 		if n > 0 {
 			last = w.seq.Events[n-1].Index
 		}
+		retired := w.seq.Until > 0
 		w.mu.Unlock()
-		if last >= index {
+		if retired || last >= index {
 			return nil
 		}
 		select {

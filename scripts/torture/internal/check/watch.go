@@ -11,6 +11,8 @@ type Sequence struct {
 	Watcher string
 	Events  []history.Event
 	Gaps    []string // where the watcher could not resume (401): what follows proves nothing
+	From    uint64   // it asked for everything from here on
+	Until   uint64   // it stopped asking here; 0 is never
 }
 
 // Sequences says that every watcher was told the same, each event once and in index order, up to the given index (MR-3, MR-5).
@@ -38,7 +40,13 @@ func (s *Sequence) ordered() []Violation {
 
 // differs tells of the first difference only: what follows it is the same difference shifted.
 func (s *Sequence) differs(o *Sequence, upto uint64) []Violation {
-	a, b := s.cut(upto), o.cut(upto)
+	from := max(s.From, o.From)
+	for _, until := range []uint64{s.Until, o.Until} {
+		if until > 0 {
+			upto = min(upto, until)
+		}
+	}
+	a, b := s.cut(from, upto), o.cut(from, upto)
 	for i := range max(len(a), len(b)) {
 		if i < len(a) && i < len(b) && a[i].Same(&b[i]) {
 			continue
@@ -48,12 +56,16 @@ func (s *Sequence) differs(o *Sequence, upto uint64) []Violation {
 	return nil
 }
 
-func (s *Sequence) cut(upto uint64) []history.Event {
-	n := 0
-	for n < len(s.Events) && s.Events[n].Index <= upto {
-		n++
+func (s *Sequence) cut(from, upto uint64) []history.Event {
+	begin := 0
+	for begin < len(s.Events) && s.Events[begin].Index < from {
+		begin++
 	}
-	return s.Events[:n]
+	end := begin
+	for end < len(s.Events) && s.Events[end].Index <= upto {
+		end++
+	}
+	return s.Events[begin:end]
 }
 
 func at(events []history.Event, i int) string {

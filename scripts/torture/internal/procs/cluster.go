@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -34,46 +35,79 @@ type Config struct {
 type Cluster struct {
 	Members []*Member
 
+	config Config
+	made   int          // members so far; their numbers are not used twice
+	taken  map[int]bool // ports
+	former []*Member    // dropped ones, whose logs still count
 	launch launcher
 }
 
 // New chooses ports and directories and starts nothing.
 func New(c Config) (*Cluster, error) {
-	ports, err := freePorts(2 * c.Members)
-	if err != nil {
-		return nil, err
-	}
-	cl := &Cluster{launch: newLauncher()}
-	var peers []string
-	for i := range c.Members {
-		m := &Member{
-			ID:     i,
-			Name:   fmt.Sprintf("m%d", i),
-			Client: fmt.Sprintf("http://127.0.0.1:%d", ports[2*i]),
-			Peer:   fmt.Sprintf("http://127.0.0.1:%d", ports[2*i+1]),
-			launch: cl.launch,
+	cl := &Cluster{config: c, taken: map[int]bool{}, launch: newLauncher()}
+	for range c.Members {
+		if _, err := cl.Add(); err != nil {
+			return nil, err
 		}
-		m.DataDir = filepath.Join(c.Dir, m.Name+".data")
-		if i < len(c.DataDirs) {
-			m.DataDir = c.DataDirs[i]
-		}
-		m.Log = filepath.Join(c.Dir, m.Name+".log")
-		peers = append(peers, m.Name+"="+m.Peer)
-		cl.Members = append(cl.Members, m)
 	}
 	for _, m := range cl.Members {
-		m.args = c.args(m, strings.Join(peers, ","))
-		m.binary = c.Binary
+		m.Initial = cl.Initial()
 	}
 	return cl, nil
 }
 
-func (c *Config) args(m *Member, initial string) []string {
+// Add makes a further member with ports and directories of its own, and starts nothing.
+// It is up to the caller to say what it joins.
+func (c *Cluster) Add() (*Member, error) {
+	ports, err := freePorts(2, c.taken)
+	if err != nil {
+		return nil, err
+	}
+	m := &Member{
+		ID:     c.made,
+		Name:   fmt.Sprintf("m%d", c.made),
+		Client: fmt.Sprintf("http://127.0.0.1:%d", ports[0]),
+		Peer:   fmt.Sprintf("http://127.0.0.1:%d", ports[1]),
+		State:  "new",
+		config: &c.config,
+		launch: c.launch,
+	}
+	m.DataDir = filepath.Join(c.config.Dir, m.Name+".data")
+	if m.ID < len(c.config.DataDirs) {
+		m.DataDir = c.config.DataDirs[m.ID]
+	}
+	m.Log = filepath.Join(c.config.Dir, m.Name+".log")
+	c.made++
+	c.Members = append(c.Members, m)
+	return m, nil
+}
+
+// Drop takes a member off the list. Its log still counts, and its process, if any, ends with the cluster.
+func (c *Cluster) Drop(m *Member) {
+	if i := slices.Index(c.Members, m); i >= 0 {
+		c.Members = slices.Delete(c.Members, i, i+1)
+		c.former = append(c.former, m)
+	}
+}
+
+// Initial is what --initial-cluster says of the members there are.
+func (c *Cluster) Initial() string {
+	var peers []string
+	for _, m := range c.Members {
+		peers = append(peers, m.Name+"="+m.Peer)
+	}
+	return strings.Join(peers, ",")
+}
+
+// Everyone is the members and those that were dropped.
+func (c *Cluster) Everyone() []*Member { return slices.Concat(c.Members, c.former) }
+
+func (c *Config) args(m *Member) []string {
 	args := []string{
 		"--name", m.Name, "--data-dir", m.DataDir,
 		"--listen-client-urls", m.Client, "--advertise-client-urls", m.Client,
 		"--listen-peer-urls", m.Peer, "--initial-advertise-peer-urls", m.Peer,
-		"--initial-cluster", initial, "--initial-cluster-token", "torture", "--initial-cluster-state", "new",
+		"--initial-cluster", m.Initial, "--initial-cluster-token", "torture", "--initial-cluster-state", m.State,
 	}
 	if c.SnapshotCount > 0 {
 		args = append(args, "--snapshot-count", fmt.Sprint(c.SnapshotCount))
@@ -84,7 +118,7 @@ func (c *Config) args(m *Member, initial string) []string {
 	case Witan:
 		args = append(args, "--groups", fmt.Sprint(c.Groups))
 	}
-	return append(args, c.Extra...)
+	return slices.Concat(args, c.Extra, m.Flags)
 }
 
 // Start starts every member. It does not wait until they serve.
@@ -110,7 +144,7 @@ func (c *Cluster) Kill() error {
 
 // Close kills what still runs, and nothing else. It can be called at any time and more than once.
 func (c *Cluster) Close() {
-	for _, m := range c.Members {
+	for _, m := range c.Everyone() {
 		m.destroy()
 	}
 	c.launch.close()
@@ -129,7 +163,7 @@ func (c *Cluster) Ready(ctx context.Context) error {
 // Complaints are lines of the members' logs that a healthy server never writes, and ends nobody asked for.
 func (c *Cluster) Complaints() ([]string, error) {
 	var out []string
-	for _, m := range c.Members {
+	for _, m := range c.Everyone() {
 		if !m.Running() && m.unasked != "" {
 			out = append(out, m.Name+" ended by itself: "+m.unasked)
 		}

@@ -46,9 +46,9 @@ func (l launcher) close() { l.once.Do(func() { close(l.jobs) }) }
 // restarted member finds its own still free.
 const lowestPort, highestPort = 20000, 32000
 
-func freePorts(n int) ([]int, error) {
+// freePorts finds n ports that are free and not taken, and takes them.
+func freePorts(n int, taken map[int]bool) ([]int, error) {
 	var ports []int
-	taken := map[int]bool{}
 	for range 100 * n {
 		p := lowestPort + rand.IntN(highestPort-lowestPort) //nolint:gosec // must differ from run to run, not be secret
 		if taken[p] {

@@ -48,6 +48,37 @@ func (m *Member) Groups(ctx context.Context) ([]GroupStatus, error) {
 	return answer.Groups, err
 }
 
+// Replicas is which members hold a group, as one of them knows it. The group is "meta" or a number.
+type Replicas struct {
+	Group    string
+	Voters   []string
+	Learners []string
+}
+
+// Replicas asks a witan member who holds the groups.
+func (m *Member) Replicas(ctx context.Context) ([]Replicas, error) {
+	type held struct {
+		Group    int      `json:"group"`
+		Voters   []string `json:"voters"`
+		Learners []string `json:"learners"`
+	}
+	var answer struct {
+		Meta   *held  `json:"meta"`
+		Groups []held `json:"groups"`
+	}
+	if err := m.fetch(ctx, "/v2/stats/groups", &answer); err != nil {
+		return nil, err
+	}
+	if answer.Meta == nil {
+		return nil, fmt.Errorf("procs: %s does not show its meta group", m.Name)
+	}
+	out := []Replicas{{"meta", answer.Meta.Voters, answer.Meta.Learners}}
+	for _, g := range answer.Groups {
+		out = append(out, Replicas{fmt.Sprint(g.Group), g.Voters, g.Learners})
+	}
+	return out, nil
+}
+
 func (c *Cluster) leaderSeenBy(ctx context.Context, m *Member, kind Kind) *Member {
 	if !m.Running() {
 		return nil

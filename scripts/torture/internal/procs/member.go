@@ -22,8 +22,11 @@ type Member struct {
 	DataDir string
 	Log     string // file, appended to by every start
 
-	binary string
-	args   []string
+	Initial string   // --initial-cluster of the next start
+	State   string   // --initial-cluster-state of the next start
+	Flags   []string // of this member alone
+
+	config *Config
 	launch launcher
 
 	process *process
@@ -54,7 +57,7 @@ func (m *Member) Start() error {
 		return fmt.Errorf("procs: open log: %w", err)
 	}
 	defer log.Close()
-	cmd := exec.Command(m.binary, m.args...) //nolint:gosec // the binary is what the caller asked to test
+	cmd := exec.Command(m.config.Binary, m.config.args(m)...) //nolint:gosec // the binary is what the caller asked to test
 	cmd.Stdout, cmd.Stderr = log, log
 	p := &process{cmd: cmd, done: make(chan struct{})}
 	if err := m.launch.start(cmd); err != nil {
@@ -166,6 +169,54 @@ func (m *Member) wait() error {
 	case <-time.After(patience):
 		return fmt.Errorf("procs: %s did not end within %v", m.Name, patience)
 	}
+}
+
+// Ended waits until the process has ended by itself and returns its exit status, -1 if a signal ended it.
+// It is no unasked end: the caller judges it.
+func (m *Member) Ended(ctx context.Context) (int, error) {
+	p := m.process
+	if p == nil {
+		return 0, fmt.Errorf("procs: %s: %w", m.Name, errNotRunning)
+	}
+	select {
+	case <-p.done:
+		m.process = nil
+		return p.cmd.ProcessState.ExitCode(), nil
+	case <-ctx.Done():
+		return 0, fmt.Errorf("procs: %s has not ended: %w", m.Name, ctx.Err())
+	}
+}
+
+// Wipe removes what the member has stored, as a lost disk does.
+func (m *Member) Wipe() error {
+	if m.Running() {
+		return fmt.Errorf("procs: %s is running and cannot lose its disk", m.Name)
+	}
+	if err := os.RemoveAll(m.DataDir); err != nil {
+		return fmt.Errorf("procs: wipe %s: %w", m.Name, err)
+	}
+	return nil
+}
+
+// Save copies the data directory of a member that does not run to another place.
+func (m *Member) Save(to string) error { return copyTree(m, m.DataDir, to) }
+
+// Restore puts a copy of the data directory in the place of what is there.
+func (m *Member) Restore(from string) error {
+	if err := m.Wipe(); err != nil {
+		return err
+	}
+	return copyTree(m, from, m.DataDir)
+}
+
+func copyTree(m *Member, from, to string) error {
+	if m.Running() {
+		return fmt.Errorf("procs: %s is running: a copy of its data would be torn", m.Name)
+	}
+	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+		return fmt.Errorf("procs: copy the data of %s: %w", m.Name, err)
+	}
+	return nil
 }
 
 // destroy ends the process if there is one, whatever state it is in.
