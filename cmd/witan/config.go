@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"time"
@@ -66,8 +67,9 @@ type config struct {
 	// Flags for what does not exist here; refusals says no to them.
 	Peers, PeersFile string
 
-	peers []cluster.Peer    // InitialCluster, parsed by validate
-	given map[string]string // the flags that were set, and where
+	peers    []cluster.Peer    // InitialCluster, parsed by validate, or what discover found
+	given    map[string]string // the flags that were set, and where
+	resolver *net.Resolver     // for --discovery-srv, nil = the system's
 }
 
 // defaultConfig returns etcd's defaults: those of 3.4, which listens on one

@@ -13,4 +13,5 @@
 //	ignored.go   etcd's flags that do not
 //	validate.go  which settings make sense together
 //	urls.go      URL lists, the initial cluster
+//	discovery.go where the initial cluster comes from when it is not listed
 package main

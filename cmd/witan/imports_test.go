@@ -25,7 +25,7 @@ type room struct {
 const (
 	noRaft  = "raft is the business of cluster"
 	noStore = "only store knows what the tree is kept in"
-	noHTTP  = "only httpapi and the peer port speak HTTP"
+	noHTTP  = "only httpapi, the peer port and discovery speak HTTP"
 	noClock = "the same log must give the same tree on every member at any time; times come in commands"
 	noIO    = "it runs on the goroutine that applies the log and must never wait"
 )
@@ -37,7 +37,7 @@ func rooms() map[string]room {
 	)
 	return map[string]room{
 		"cmd/witan": {
-			ours:   []string{"httpapi", "cluster"},
+			ours:   []string{"httpapi", "cluster", "cluster/discovery"},
 			not:    map[string]string{badger: noStore, dragonboat: noRaft},
 			reason: "the command opens and closes; what a request does is decided below",
 		},
@@ -54,6 +54,11 @@ func rooms() map[string]room {
 		"cluster/peer": {
 			not:    map[string]string{badger: noStore, "github.com/go-chi/": noHTTP},
 			reason: "it moves bytes between members and need not know what they mean",
+		},
+		"cluster/discovery": {
+			ours:   []string{"cluster"},
+			not:    map[string]string{badger: noStore, dragonboat: noRaft, "github.com/go-chi/": noHTTP},
+			reason: "it finds members before there is a node; of cluster it knows Peer and how ids are made",
 		},
 		"cluster/clustertest": {
 			ours:   []string{"cluster", "store", "watch"},

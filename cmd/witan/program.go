@@ -49,6 +49,9 @@ func open(ctx context.Context, c config, log zerolog.Logger) (p *program, err er
 	if p.clients, err = listen(ctx, c.ListenClient); err != nil {
 		return p, err
 	}
+	if err := c.discover(ctx, log); err != nil {
+		return p, err
+	}
 	if p.node, err = cluster.Open(ctx, c.cluster(log)); err != nil {
 		return p, fmt.Errorf("opening the member: %w", err)
 	}
