@@ -33,12 +33,16 @@ func (n *Node) standAlone(ctx context.Context, g *raftGroup) {
 	}
 }
 
-// voters lists the voters of a group as this replica knows them.
-func (n *Node) voters(shard uint64) []uint64 {
+// voters lists the voters of a group as this replica knows them, nil when it has applied nothing yet.
+func (n *Node) voters(shard uint64) []uint64 { return n.allVoters()[shard] }
+
+// allVoters is voters of every group, by shard.
+func (n *Node) allVoters() map[uint64][]uint64 {
+	out := map[uint64][]uint64{}
 	for _, s := range n.nh.GetNodeHostInfo(dragonboat.NodeHostInfoOption{SkipLogInfo: true}).ShardInfoList {
-		if s.ShardID == shard && !s.Pending {
-			return slices.Sorted(maps.Keys(s.Replicas))
+		if !s.Pending {
+			out[s.ShardID] = slices.Sorted(maps.Keys(s.Replicas))
 		}
 	}
-	return nil
+	return out
 }

@@ -36,10 +36,18 @@ type GroupStatus struct {
 	Group     int
 	Leader    uint64 // member id, 0 if unknown
 	Term      uint64
-	RaftIndex uint64 // applied here
-	Index     uint64 // frontier here
-	Hash      uint64 // running hash of everything applied up to RaftIndex
+	RaftIndex uint64   // applied here
+	Index     uint64   // frontier here
+	Hash      uint64   // running hash of everything applied up to RaftIndex
+	Voters    []uint64 // the members that make the group's quorums, ascending, as far as applied here
 	Keys      store.Stats
+}
+
+// MetaStatus is one replica's view of the meta group, which knows who the members are.
+type MetaStatus struct {
+	Leader uint64 // member id, 0 if unknown
+	Term   uint64
+	Voters []uint64 // as in GroupStatus
 }
 
 // Status is what this member knows of itself and its cluster.
@@ -53,6 +61,7 @@ type Status struct {
 	StartTime   time.Time
 	ClosedIndex uint64
 	Watchers    int
+	Meta        MetaStatus
 	Groups      []GroupStatus
 }
 

@@ -43,11 +43,15 @@ func (n *Node) Status() Status {
 		ClusterID: n.id.ClusterID, ID: n.id.MemberID, Name: n.cfg.Name,
 		Leader: leader, LeaderSince: n.groups[0].lead.since(), Term: term, StartTime: n.started,
 	}
+	voters := n.allVoters()
+	leader, term, _ = n.metaGroup.lead.now()
+	s.Meta = MetaStatus{Leader: leader, Term: term, Voters: voters[metaShard]}
 	for _, g := range n.groups {
 		leader, term, _ := g.lead.now()
 		raftIndex, index, hash := g.st.Digest()
 		s.Groups = append(s.Groups, GroupStatus{
-			Group: g.id, Leader: leader, Term: term, RaftIndex: raftIndex, Index: index, Hash: hash, Keys: g.st.Stats(),
+			Group: g.id, Leader: leader, Term: term, RaftIndex: raftIndex, Index: index, Hash: hash,
+			Voters: voters[g.shard], Keys: g.st.Stats(),
 		})
 		s.Watchers += g.hub.Watchers()
 		s.ClosedIndex = index

@@ -193,9 +193,9 @@ func (m *member) Status() cluster.Status {
 	s := cluster.Status{
 		ClusterID: testClusterID, ID: testMemberID, Name: "default", Leader: testMemberID, Term: 2,
 		StartTime: testNow.Add(-time.Minute), LeaderSince: testNow.Add(-45 * time.Second),
-		ClosedIndex: index, Watchers: m.hub.Watchers(),
+		ClosedIndex: index, Watchers: m.hub.Watchers(), Meta: cluster.MetaStatus{Leader: testMemberID, Term: 3},
 		Groups: []cluster.GroupStatus{{
-			Leader: testMemberID, Term: 2, RaftIndex: raftIndex, Index: index, Hash: hash, Keys: m.st.Stats(),
+			Leader: testMemberID, Term: 2, RaftIndex: raftIndex, Index: index, Hash: hash, Voters: []uint64{testMemberID}, Keys: m.st.Stats(),
 		}},
 	}
 	if m.failing() != nil {

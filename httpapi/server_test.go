@@ -344,7 +344,8 @@ func TestGroupStats(t *testing.T) {
 	address := serve(t, m, httpapi.Config{})
 	request(t, address, "PUT", "/v2/keys/a", "value=1")
 	raftIndex, index, hash := m.st.Digest()
-	want := fmt.Sprintf(`{"closedIndex":%d,"groups":[{"group":0,"leader":"8e9e05c52164694d","term":2,"raftIndex":%d,"index":%d,"hash":"%x"}]}`,
+	want := fmt.Sprintf(`{"closedIndex":%d,"groups":[{"group":0,"leader":"8e9e05c52164694d","term":2,"raftIndex":%d,"index":%d,"hash":"%x",`+
+		`"voters":["8e9e05c52164694d"]}],"meta":{"leader":"8e9e05c52164694d","term":3,"voters":[]}}`,
 		index, raftIndex, index, hash)
 	if _, body := request(t, address, "GET", "/v2/stats/groups", ""); body != want {
 		t.Errorf("got  %s\nwant %s", body, want)

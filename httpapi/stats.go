@@ -108,27 +108,44 @@ func (s *Server) handleLeaderStats(w http.ResponseWriter, _ *http.Request) {
 // groupStats is one key group in /v2/stats/groups. Replicas of a group that
 // have applied the same raftIndex have the same hash.
 type groupStats struct {
-	Group     int    `json:"group"`
-	Leader    string `json:"leader"`
-	Term      uint64 `json:"term"`
-	RaftIndex uint64 `json:"raftIndex"`
-	Index     uint64 `json:"index"`
-	Hash      string `json:"hash"`
+	Group     int      `json:"group"`
+	Leader    string   `json:"leader"`
+	Term      uint64   `json:"term"`
+	RaftIndex uint64   `json:"raftIndex"`
+	Index     uint64   `json:"index"`
+	Hash      string   `json:"hash"`
+	Voters    []string `json:"voters"`
 }
 
-// handleGroupStats shows this member's replica of each key group and the
-// closed index (design §3).
+// metaStats is the group that knows the members.
+type metaStats struct {
+	Leader string   `json:"leader"`
+	Term   uint64   `json:"term"`
+	Voters []string `json:"voters"`
+}
+
+// handleGroupStats shows this member's replica of each key group, who makes
+// the groups' quorums as far as it knows, and the closed index (design §3).
 func (s *Server) handleGroupStats(w http.ResponseWriter, _ *http.Request) {
 	status := s.backend.Status()
 	groups := []groupStats{}
 	for _, g := range status.Groups {
 		groups = append(groups, groupStats{
 			Group: g.Group, Leader: formatID(g.Leader), Term: g.Term,
-			RaftIndex: g.RaftIndex, Index: g.Index, Hash: strconv.FormatUint(g.Hash, 16),
+			RaftIndex: g.RaftIndex, Index: g.Index, Hash: strconv.FormatUint(g.Hash, 16), Voters: formatIDs(g.Voters),
 		})
 	}
 	writeJSON(w, http.StatusOK, struct {
 		ClosedIndex uint64       `json:"closedIndex"`
 		Groups      []groupStats `json:"groups"`
-	}{status.ClosedIndex, groups}, "")
+		Meta        metaStats    `json:"meta"`
+	}{status.ClosedIndex, groups, metaStats{formatID(status.Meta.Leader), status.Meta.Term, formatIDs(status.Meta.Voters)}}, "")
+}
+
+func formatIDs(ids []uint64) []string {
+	out := []string{}
+	for _, id := range ids {
+		out = append(out, formatID(id))
+	}
+	return out
 }

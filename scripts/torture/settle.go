@@ -78,7 +78,7 @@ func (c *council) unsettled(ctx context.Context) []check.Violation {
 			return []check.Violation{{Check: "replicas", Detail: m.Name + " does not show all groups"}}
 		}
 		for _, r := range shown {
-			held = append(held, check.Replicas{Asked: m.Name, Group: r.Group, Voters: sorted(r.Voters), Learners: sorted(r.Learners)})
+			held = append(held, check.Replicas{Asked: m.Name, Group: r.Group, Voters: sorted(r.Voters)})
 		}
 	}
 	return append(check.Lists(lists, c.entries()), check.Held(held, c.wanted())...)

@@ -50,17 +50,15 @@ func (m *Member) Groups(ctx context.Context) ([]GroupStatus, error) {
 
 // Replicas is which members hold a group, as one of them knows it. The group is "meta" or a number.
 type Replicas struct {
-	Group    string
-	Voters   []string
-	Learners []string
+	Group  string
+	Voters []string
 }
 
 // Replicas asks a witan member who holds the groups.
 func (m *Member) Replicas(ctx context.Context) ([]Replicas, error) {
 	type held struct {
-		Group    int      `json:"group"`
-		Voters   []string `json:"voters"`
-		Learners []string `json:"learners"`
+		Group  int      `json:"group"`
+		Voters []string `json:"voters"`
 	}
 	var answer struct {
 		Meta   *held  `json:"meta"`
@@ -72,9 +70,9 @@ func (m *Member) Replicas(ctx context.Context) ([]Replicas, error) {
 	if answer.Meta == nil {
 		return nil, fmt.Errorf("procs: %s does not show its meta group", m.Name)
 	}
-	out := []Replicas{{"meta", answer.Meta.Voters, answer.Meta.Learners}}
+	out := []Replicas{{"meta", answer.Meta.Voters}}
 	for _, g := range answer.Groups {
-		out = append(out, Replicas{fmt.Sprint(g.Group), g.Voters, g.Learners})
+		out = append(out, Replicas{fmt.Sprint(g.Group), g.Voters})
 	}
 	return out, nil
 }
