@@ -178,7 +178,7 @@ func (t *Transport) Stand(shard uint64) {
 	t.mu.Unlock()
 	if messages != nil {
 		messages(pb.MessageBatch{
-			DeploymentId: t.cfg.Cluster, SourceAddress: Target(t.cfg.Self),
+			DeploymentId: t.cfg.Cluster, SourceAddress: Target(t.cfg.Self), BinVer: raftio.TransportBinVersion,
 			Requests: []pb.Message{{Type: pb.TimeoutNow, ShardID: shard, To: t.cfg.Self, From: t.cfg.Self}},
 		})
 	}
