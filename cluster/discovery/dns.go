@@ -47,6 +47,7 @@ func LookUp(ctx context.Context, d DNS, self cluster.Peer) ([]cluster.Peer, erro
 	if l.Resolver == nil {
 		l.Resolver = net.DefaultResolver
 	}
+	l.Resolver = promptly(l.Resolver)
 	for {
 		peers, err := l.peers(ctx, self)
 		switch {
@@ -60,6 +61,25 @@ func LookUp(ctx context.Context, d DNS, self cluster.Peer) ([]cluster.Peer, erro
 		if err := l.retries.wait(ctx, err); err != nil {
 			return nil, err
 		}
+	}
+}
+
+// promptly returns a resolver that gives up when its context ends. Go's waits
+// for an answer to SRV questions as long as /etc/resolv.conf lets it.
+func promptly(r *net.Resolver) *net.Resolver {
+	dial := r.Dial
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
+	return &net.Resolver{
+		PreferGo: r.PreferGo, StrictErrors: r.StrictErrors,
+		Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := dial(ctx, network, address)
+			if err == nil {
+				context.AfterFunc(ctx, func() { _ = conn.Close() })
+			}
+			return conn, err
+		},
 	}
 }
 

@@ -161,11 +161,11 @@ func (c *client) gather(ctx context.Context, id string) ([]cluster.Peer, error) 
 		if err != nil {
 			return nil, err
 		}
-		missing := r.size - len(r.nodes)
-		c.log.Info().Int("known", len(r.nodes)).Int("missing", missing).Msgf("discovery: found %d peer(s), waiting for %d more", len(r.nodes), missing)
-		if missing == 0 {
+		if len(r.nodes) == r.size {
+			c.log.Info().Msgf("discovery: all %d members are known", r.size)
 			return parsePeers(values(r.nodes))
 		}
+		c.log.Info().Msgf("discovery: found %d peer(s), waiting for %d more", len(r.nodes), r.size-len(r.nodes))
 		if len(r.nodes) == seen {
 			if err := sleep(ctx, calm); err != nil {
 				return nil, err
