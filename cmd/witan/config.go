@@ -116,31 +116,35 @@ func (e *usageError) Error() string { return e.err.Error() }
 func (e *usageError) Unwrap() error { return e.err }
 
 // parseConfig reads the settings: a flag wins over a WITAN_* variable, that
-// over an ETCD_* variable, that over the default. The notes are for the log:
-// what was given but does nothing. Only the form is checked here, see validate.
+// over an ETCD_* variable, that over the configuration file, that over the
+// default. (With etcd a file makes all else ignored, which people kept falling
+// over.) The notes are for the log: what was given but does nothing, or not
+// what it seems to. Only the form is checked here, see validate.
 func parseConfig(args, env []string) (c config, notes []string, err error) {
 	c = defaultConfig()
 	t := newFlagTable(&c)
-	if err := t.set.Parse(args); errors.Is(err, flag.ErrHelp) {
+	rest, err := t.parse(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
 		c.Help = true
 		return c, nil, nil
-	} else if err != nil {
-		return c, nil, &usageError{err}
-	}
-	if t.set.NArg() > 0 {
-		return c, nil, fmt.Errorf("%q is not a flag; settings are written --name=value or --name value (--help lists them)", t.set.Arg(0))
-	}
-	if c.Help || c.Version {
+	case err != nil:
+		return c, nil, err
+	case len(rest) > 0:
+		return c, nil, fmt.Errorf("%q is not a flag; settings are written --name=value or --name value (--help lists them)", rest[0])
+	case c.Help || c.Version:
 		return c, nil, nil
 	}
-	given := t.arguments()
-	unknown, err := t.applyEnvironment(env, given)
+	notes, err = t.applyEnvironment(env)
+	if c.ConfigFile != "" {
+		err = errors.Join(err, t.applyFile(c.ConfigFile))
+	}
 	if err != nil {
 		return c, nil, err
 	}
-	c.given = given
+	c.given = t.given
 	c.derive()
-	return c, slices.Concat(t.notes(c.given), unknown), nil
+	return c, slices.Concat(t.notes(), notes, c.doubts()), nil
 }
 
 // derive fills in the settings that follow from others.
@@ -148,7 +152,7 @@ func (c *config) derive() {
 	if c.DataDir == "" {
 		c.DataDir = c.Name + ".etcd"
 	}
-	if c.InitialCluster == nil {
+	if c.InitialCluster == nil && c.Discovery == "" && c.DiscoverySRV == "" {
 		// etcd does this for a name other than "default"; there is no reason to
 		// refuse the default name with other peer URLs.
 		for _, u := range c.AdvertisePeer {

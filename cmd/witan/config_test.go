@@ -96,7 +96,7 @@ func TestOwnFlagsHaveNoEtcdVariable(t *testing.T) {
 	if c.Groups != 4 || c.EventHistory != 7 || c.MaxValueBytes != 8 {
 		t.Errorf("groups %d, history %d, value bytes %d", c.Groups, c.EventHistory, c.MaxValueBytes)
 	}
-	if diff := cmp.Diff([]string{"environment variable ETCD_GROUPS is not known and has no effect"}, notes); diff != "" {
+	if diff := cmp.Diff([]string{"environment variable ETCD_GROUPS is not known and has no effect; did you mean WITAN_GROUPS?"}, notes); diff != "" {
 		t.Errorf("notes (-want +got):\n%s", diff)
 	}
 }

@@ -5,13 +5,17 @@
 // `witan --help` lists them. Everything about configuration is in this
 // package: the packages below get structs.
 //
-//	main.go      the process: signals, exit status
-//	run.go       one run: configuration, checks, start, wait, stop
-//	program.go   the parts of a member, opened and closed in order
-//	config.go    the settings and where they come from
-//	flags.go     the flags that do something
-//	ignored.go   etcd's flags that do not
-//	validate.go  which settings make sense together
-//	urls.go      URL lists, the initial cluster
-//	discovery.go where the initial cluster comes from when it is not listed
+//	main.go         the process: signals, exit status
+//	run.go          one run: configuration, checks, start, wait, stop
+//	program.go      the parts of a member, opened and closed in order
+//	config.go       the settings and where they come from
+//	flags.go        the flags that do something
+//	ignored.go      etcd's flags that do not
+//	environment.go  settings from variables
+//	file.go         settings from a configuration file
+//	show.go         --print-config
+//	nearest.go      what somebody may have meant
+//	validate.go     which settings make sense together
+//	urls.go         URL lists, the initial cluster
+//	discovery.go    where the initial cluster comes from when it is not listed
 package main

@@ -5,9 +5,9 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 	"strings"
+	"time"
 )
 
 // origin says where a flag comes from, which decides its environment variables.
@@ -31,11 +31,12 @@ type knownFlag struct {
 type flagTable struct {
 	set   *flag.FlagSet
 	known []knownFlag
+	given map[string]string // the flags that were set, and where: "flag", a variable, FILE:LINE
 }
 
 // newFlagTable returns a table whose flags write to c and default to what it holds.
 func newFlagTable(c *config) *flagTable {
-	t := &flagTable{set: flag.NewFlagSet("witan", flag.ContinueOnError)}
+	t := &flagTable{set: flag.NewFlagSet("witan", flag.ContinueOnError), given: map[string]string{}}
 	t.set.SetOutput(io.Discard) // complain prints the error
 	t.defineMember(c)
 	t.defineCluster(c)
@@ -115,7 +116,7 @@ func (t *flagTable) defineOther(c *config) {
 		s.Bool("enable-v2", true, "accepted: the v2 API is always on")
 	})
 	t.section("Configuration file", fromEtcd, func(s *flag.FlagSet) {
-		s.StringVar(&c.ConfigFile, "config-file", c.ConfigFile, "YAML file with settings")
+		s.StringVar(&c.ConfigFile, "config-file", c.ConfigFile, "settings in YAML, with the names of flags for keys")
 	})
 	t.section("Information", command, func(s *flag.FlagSet) {
 		s.BoolVar(&c.PrintConfig, "print-config", false, "print the settings in effect, as YAML")
@@ -134,70 +135,113 @@ func (t *flagTable) section(heading string, from origin, define func(*flag.FlagS
 	})
 }
 
-// arguments returns the flags set on the command line, each with "flag" for
-// where it comes from.
-func (t *flagTable) arguments() map[string]string {
-	given := map[string]string{}
-	t.set.Visit(func(f *flag.Flag) { given[f.Name] = "flag" })
-	return given
+// fromFlag is where a flag comes from that was set on the command line.
+const fromFlag = "flag"
+
+// parse reads the command line and returns what is left of it.
+func (t *flagTable) parse(args []string) (rest []string, err error) {
+	if name := t.unknownFlag(args); name != "" {
+		var names []string
+		for _, k := range t.known {
+			names = append(names, "--"+k.name)
+		}
+		return nil, &usageError{fmt.Errorf("flag provided but not defined: -%s%s", name, didYouMean(nearest("--"+name, names)))}
+	}
+	if err := t.set.Parse(args); errors.Is(err, flag.ErrHelp) {
+		return nil, err
+	} else if err != nil {
+		return nil, &usageError{err}
+	}
+	t.set.Visit(func(f *flag.Flag) { t.given[f.Name] = fromFlag })
+	return t.set.Args(), nil
 }
 
-// notes returns what to say about the given flags that do nothing.
-func (t *flagTable) notes(given map[string]string) []string {
-	var notes []string
-	for _, k := range t.known {
-		if k.note != "" && given[k.name] != "" {
-			notes = append(notes, k.note)
+// unknownFlag returns the first flag among args that the table does not have,
+// "" if it has all. It reads args as the flag package does.
+func (t *flagTable) unknownFlag(args []string) string {
+	for len(args) > 0 {
+		arg := args[0]
+		args = args[1:]
+		if len(arg) < 2 || arg[0] != '-' || arg == "--" {
+			return "" // no more flags
+		}
+		name, _, hasValue := strings.Cut(strings.TrimPrefix(arg[1:], "-"), "=")
+		f := t.set.Lookup(name)
+		switch {
+		case name == "" || name[0] == '-' || name == "h":
+			return "" // the flag package knows what to say
+		case f == nil:
+			return name
+		case !hasValue && !takesNoValue(f) && len(args) > 0:
+			args = args[1:]
 		}
 	}
-	return notes
+	return ""
 }
 
-// applyEnvironment sets the flags not given yet from their variables and notes
-// in given which. It returns a note for every variable that looks like ours and
-// is not.
-func (t *flagTable) applyEnvironment(env []string, given map[string]string) (unknown []string, err error) {
-	values := ownVariables(env)
-	var errs []error
-	for _, k := range t.known {
-		for _, variable := range k.variables() {
-			value, ok := values[variable]
-			delete(values, variable)
-			if !ok || given[k.name] != "" {
-				continue
-			}
-			given[k.name] = variable
-			if err := t.set.Set(k.name, value); err != nil {
-				errs = append(errs, fmt.Errorf("%s: %q is not a valid value: %w", variable, value, err))
-			}
-		}
-	}
-	for _, variable := range slices.Sorted(maps.Keys(values)) {
-		unknown = append(unknown, "environment variable "+variable+" is not known and has no effect")
-	}
-	return unknown, errors.Join(errs...)
+// takesNoValue reports whether a flag may stand alone.
+func takesNoValue(f *flag.Flag) bool {
+	b, ok := f.Value.(interface{ IsBoolFlag() bool })
+	return ok && b.IsBoolFlag()
 }
 
-// variables names the environment variables of the flag, the strongest first.
-func (k knownFlag) variables() []string {
-	name := strings.ToUpper(strings.ReplaceAll(k.name, "-", "_"))
-	switch k.origin {
-	case fromEtcd:
-		return []string{"WITAN_" + name, "ETCD_" + name}
-	case ours:
-		return []string{"WITAN_" + name}
+// lookup returns what is known of the flag with the name.
+func (t *flagTable) lookup(name string) (knownFlag, bool) {
+	i := slices.IndexFunc(t.known, func(k knownFlag) bool { return k.name == name })
+	if i < 0 {
+		return knownFlag{}, false
+	}
+	return t.known[i], true
+}
+
+// apply sets a flag to a value from elsewhere than the command line, unless
+// something stronger has set it before.
+func (t *flagTable) apply(name, value, from string) error {
+	if t.given[name] != "" {
+		return nil
+	}
+	t.given[name] = from
+	if err := t.set.Set(name, value); err != nil {
+		return fmt.Errorf("%q is not %s", value, wanted(t.set.Lookup(name).Value))
 	}
 	return nil
 }
 
-// ownVariables returns the non-empty variables whose names start as ours do.
-func ownVariables(env []string) map[string]string {
-	values := map[string]string{}
-	for _, assignment := range env {
-		name, value, _ := strings.Cut(assignment, "=")
-		if value != "" && (strings.HasPrefix(name, "ETCD_") || strings.HasPrefix(name, "WITAN_")) {
-			values[name] = value
+// wanted says what values a flag takes.
+func wanted(v flag.Value) string {
+	g, ok := v.(flag.Getter)
+	if !ok {
+		return "a valid value"
+	}
+	switch g.Get().(type) {
+	case bool:
+		return "true or false"
+	case int, float64:
+		return "a number"
+	case uint, uint64:
+		return "a whole number, 0 or more"
+	case time.Duration:
+		return "a time such as 6h30m"
+	}
+	return "a valid value"
+}
+
+// takesList reports whether several values make sense for the flag.
+func (t *flagTable) takesList(k knownFlag) bool {
+	_, isList := t.set.Lookup(k.name).Value.(*stringList)
+	return isList || k.note != ""
+}
+
+// inFile reports whether the flag can be set in a configuration file.
+func (k knownFlag) inFile() bool { return k.origin != command && k.name != "config-file" }
+
+// notes returns what to say about the flags that are set and do nothing.
+func (t *flagTable) notes() []string {
+	var notes []string
+	for _, k := range t.known {
+		if k.note != "" && t.given[k.name] != "" {
+			notes = append(notes, k.note)
 		}
 	}
-	return values
+	return notes
 }

@@ -35,8 +35,11 @@ func writeHelp(w io.Writer) {
 usage: witan [--name=value …]
 
 Flags may have one dash or two. Each can also be set as WITAN_NAME or ETCD_NAME
-(capitals, "_" for "-"); a flag wins over WITAN_NAME, that over ETCD_NAME.
-Other flags of etcd are accepted; the log says which have no effect.
+(capitals, "_" for "-"), or in the YAML file that --config-file names. A flag
+wins over WITAN_NAME, that over ETCD_NAME, that over the file: unlike etcd, a
+file adds to the other settings and does not replace them. --print-config shows
+what came of it. Other flags of etcd are accepted; the log says which have no
+effect.
 `)
 	section := ""
 	for _, k := range t.known {

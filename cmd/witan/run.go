@@ -34,6 +34,8 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 	case c.Version:
 		writeVersion(stdout)
 		return exitOK
+	case c.PrintConfig:
+		return printConfig(&c, notes, stdout, stderr)
 	}
 	if err := errors.Join(c.validate(), c.validateStart(), checkHost()); err != nil {
 		return complain(stderr, err)

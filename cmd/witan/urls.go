@@ -41,14 +41,35 @@ func checkURL(raw string, what use) error {
 	if _, err := net.LookupPort("tcp", u.Port()); err != nil {
 		return fmt.Errorf("%s: %s is not a port; ports go from 1 to 65535", raw, u.Port())
 	}
-	if what == toAdvertise && u.Hostname() == "" {
-		return fmt.Errorf("%s: others need to know the host; write http://HOST:PORT", raw)
+	if what == toAdvertise {
+		return checkReachable(u, raw)
 	}
 	return nil
 }
 
-// address returns the HOST:PORT of a URL that checkURL has accepted.
-func address(raw string) string { return strings.TrimPrefix(raw, "http://") }
+// checkReachable says why others cannot use a URL to connect to this member.
+func checkReachable(u *url.URL, raw string) error {
+	switch port, _ := net.LookupPort("tcp", u.Port()); {
+	case u.Hostname() == "":
+		return fmt.Errorf("%s: others need to know the host; write http://HOST:PORT", raw)
+	case strings.Contains(u.Hostname(), "%"):
+		// A zone is the name of a network interface, and that of this machine.
+		return fmt.Errorf("%s: the zone of an address means nothing on other machines; use an address without one", raw)
+	case port == 0:
+		return fmt.Errorf("%s: others cannot connect to port 0; write the port this member listens on", raw)
+	}
+	return nil
+}
+
+// address returns the HOST:PORT of a URL that checkURL has accepted. Zones of
+// IPv6 addresses are written %25 in URLs and % elsewhere.
+func address(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return strings.TrimPrefix(raw, "http://")
+	}
+	return u.Host
+}
 
 // parseCluster reads NAME=URL pairs; a name given several times has several
 // URLs. The members come in the order they are first named.

@@ -3,10 +3,14 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/go-playground/validator/v10"
 
@@ -25,12 +29,15 @@ func (c *config) validate() error {
 		errs = append(errs, errors.New("--advertise-client-urls is required when --listen-client-urls is set: "+
 			"clients must be told how to reach this member"))
 	}
+	if c.BackupInterval != 0 && c.BackupInterval < time.Second {
+		errs = append(errs, fmt.Errorf("--backup-interval: %v is too short; the least is 1s, and 0 is for none", c.BackupInterval))
+	}
 	errs = append(errs, checkURLs("listen-peer-urls", c.ListenPeer, toListen)...)
 	errs = append(errs, checkURLs("listen-client-urls", c.ListenClient, toListen)...)
 	errs = append(errs, checkURLs("initial-advertise-peer-urls", c.AdvertisePeer, toAdvertise)...)
 	errs = append(errs, checkURLs("advertise-client-urls", c.AdvertiseClient, toAdvertise)...)
 	errs = append(errs, c.refusals()...)
-	if c.given["initial-cluster"] != "" && (c.Discovery != "" || c.DiscoverySRV != "") || c.Discovery != "" && c.DiscoverySRV != "" {
+	if len(c.InitialCluster) > 0 && (c.Discovery != "" || c.DiscoverySRV != "") || c.Discovery != "" && c.DiscoverySRV != "" {
 		errs = append(errs, errors.New("--initial-cluster, --discovery and --discovery-srv exclude each other; set one of them"))
 	}
 	peers, err := parseCluster(c.InitialCluster)
@@ -39,6 +46,31 @@ func (c *config) validate() error {
 	}
 	c.peers = peers
 	return errors.Join(errs...)
+}
+
+// doubts returns what may be meant but is more likely a mistake.
+func (c *config) doubts() []string {
+	var doubts []string
+	if c.ReplaceLostSelf && c.ClusterState != string(cluster.JoinAuto) {
+		doubts = append(doubts, "flag --replace-lost-self has no effect without --initial-cluster-state=auto")
+	}
+	for name, urls := range map[string][]string{
+		"initial-advertise-peer-urls": c.AdvertisePeer, "advertise-client-urls": c.AdvertiseClient,
+	} {
+		for _, raw := range urls {
+			if u, err := url.Parse(raw); err == nil && isUnspecified(u.Hostname()) {
+				doubts = append(doubts, fmt.Sprintf("--%s: to whoever reads it, %s means their own machine; write the address they reach this one by", name, raw))
+			}
+		}
+	}
+	slices.Sort(doubts)
+	return doubts
+}
+
+// isUnspecified reports whether a host stands for all addresses of a machine.
+func isUnspecified(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.IsUnspecified()
 }
 
 // invalidFields applies the validate tags of config.
