@@ -21,9 +21,10 @@ const patience = 60 * time.Second
 
 // process is a witan that runs as a process of its own.
 type process struct {
-	cmd  *exec.Cmd
-	url  string        // of its client port
-	done chan struct{} // closed when it has ended
+	cmd   *exec.Cmd
+	url   string        // of its client port, set by await
+	ready chan string   // its client ports, as it opens them
+	done  chan struct{} // closed when it has ended
 
 	mu  sync.Mutex
 	log bytes.Buffer // guarded by mu
@@ -33,7 +34,15 @@ type process struct {
 // ready to serve.
 func startProcess(t *testing.T, dir string, flags ...string) *process {
 	t.Helper()
-	p := &process{done: make(chan struct{})}
+	p := launch(t, dir, flags...)
+	p.await(t)
+	return p
+}
+
+// launch starts a member that may have to wait for others before it is ready.
+func launch(t *testing.T, dir string, flags ...string) *process {
+	t.Helper()
+	p := &process{ready: make(chan string, 8), done: make(chan struct{})}
 	p.cmd = exec.Command("witan", append([]string{
 		"--data-dir", dir,
 		"--listen-client-urls", "http://127.0.0.1:0", "--advertise-client-urls", "http://127.0.0.1:2379",
@@ -46,8 +55,7 @@ func startProcess(t *testing.T, dir string, flags ...string) *process {
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	ready := make(chan string, 8)
-	go p.read(stderr, ready)
+	go p.read(stderr)
 	t.Cleanup(func() {
 		_ = p.cmd.Process.Kill() // it may have ended long ago
 		<-p.done
@@ -55,18 +63,23 @@ func startProcess(t *testing.T, dir string, flags ...string) *process {
 			t.Logf("log of witan:\n%s", p.logged())
 		}
 	})
+	return p
+}
+
+// await returns when the member is ready to serve.
+func (p *process) await(t *testing.T) {
+	t.Helper()
 	select {
-	case p.url = <-ready:
+	case p.url = <-p.ready:
 	case <-p.done:
 		t.Fatalf("witan ended: %v", p.cmd.ProcessState)
 	case <-time.After(patience):
 		t.Fatal("witan is not ready")
 	}
-	return p
 }
 
 // read keeps the log and sends the URL of every "ready" line.
-func (p *process) read(stderr io.Reader, ready chan<- string) {
+func (p *process) read(stderr io.Reader) {
 	lines := bufio.NewScanner(stderr)
 	for lines.Scan() {
 		p.mu.Lock()
@@ -77,7 +90,7 @@ func (p *process) read(stderr io.Reader, ready chan<- string) {
 			continue // a runtime's dying words are not JSON
 		}
 		if u, ok := strings.CutPrefix(line.Message, "ready to serve client requests on "); ok {
-			ready <- u
+			p.ready <- u
 		}
 	}
 	_ = p.cmd.Wait() // the tests look at ProcessState
