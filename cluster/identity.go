@@ -33,6 +33,8 @@ type identity struct {
 	// Started says that every replica was started once: from then on a missing
 	// raft log is a loss, not a first start.
 	Started bool `json:"started"`
+	// Published says that the cluster has taken the member in with this data.
+	Published bool `json:"published,omitempty"`
 
 	// Joined says that the member was added to a running cluster. Its replicas
 	// began as learners, and Dragonboat has to be told so at every start, long

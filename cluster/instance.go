@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/witan-kv/witan/cluster/peer"
 )
 
 // instanceFile keeps the random number of a data directory from before the
@@ -30,6 +32,43 @@ func loadInstance(dir string) (uint64, error) {
 		return 0, fmt.Errorf("cluster: %w", err)
 	}
 	return instance, nil
+}
+
+// mistakenFounder handles a process without data that heard nothing of the
+// others, set out to found the cluster, and was then told that it is a member
+// that lost its data. If it may replace itself, what it made meanwhile, which
+// nobody has ever listened to, is thrown away, and again says to start over.
+func mistakenFounder(c *Config, openErr error) (again bool, err error) {
+	if !errors.Is(openErr, peer.ErrForeignData) || c.Join != JoinAuto || !c.ReplaceLostSelf {
+		return false, nil
+	}
+	id, err := loadIdentity(c.DataDir)
+	if err != nil || id == nil || id.Published {
+		return false, err
+	}
+	c.Logger.Warn().Err(openErr).Msg("starting over as a new member")
+	return true, discardData(c.DataDir)
+}
+
+// discardData empties a data directory, which may be a mount point. The
+// identity goes last: what is left before that is still refused.
+func discardData(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("cluster: %w", err)
+	}
+	for _, e := range entries {
+		if e.Name() == identityFile {
+			continue
+		}
+		if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+			return fmt.Errorf("cluster: %w", err)
+		}
+	}
+	if err := os.Remove(filepath.Join(dir, identityFile)); err != nil {
+		return fmt.Errorf("cluster: %w", err)
+	}
+	return nil
 }
 
 func forgetInstance(dir string) error {

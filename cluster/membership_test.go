@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -68,6 +70,51 @@ func TestGrowAndShrink(t *testing.T) {
 	})
 }
 
+// lateFounder opens member 2 while the others are down, and starts them again
+// when it has set out to found the cluster with them.
+func lateFounder(t *testing.T, c *clustertest.Cluster) (*cluster.Node, error) {
+	t.Helper()
+	c.Stop(0)
+	c.Stop(1)
+	type opened struct {
+		n   *cluster.Node
+		err error
+	}
+	result := make(chan opened, 1)
+	go func() {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		n, err := cluster.Open(ctx, *c.Config(2))
+		result <- opened{n, err}
+	}()
+	clustertest.Eventually(t, "the founder has begun", func() bool {
+		has, err := cluster.HasData(c.Config(2).DataDir)
+		return err == nil && has
+	})
+	c.Restart(0, 1)
+	o := <-result
+	return o.n, o.err
+}
+
+// refusedStart returns why a member does not start, or stops soon after.
+func refusedStart(t *testing.T, cfg *cluster.Config) error {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	n, err := cluster.Open(ctx, *cfg)
+	if err != nil {
+		return err
+	}
+	defer n.Close()
+	select {
+	case err := <-n.Failed():
+		return err
+	case <-ctx.Done():
+		t.Fatal("a member that must not take part does")
+		return nil
+	}
+}
+
 func awaitRemoved(t *testing.T, n *cluster.Node) {
 	t.Helper()
 	select {
@@ -126,29 +173,40 @@ func TestLostAndOldDataIsRefused(t *testing.T) {
 		}
 		c.Stop(2)
 		for _, tc := range []struct {
-			name string
-			data func()
+			data string
+			join cluster.JoinMode
+			want string
 		}{
-			{"an older copy", func() { c.PutData(2, older) }},
-			{"nothing, new", func() { c.PutData(2, "") }},
-			{"nothing, existing", func() { c.PutData(2, ""); c.Config(2).Join = cluster.JoinExisting }},
-			{"nothing, auto", func() { c.PutData(2, ""); c.Config(2).Join = cluster.JoinAuto }},
+			{older, cluster.JoinNew, "was rolled back|an older copy"},
+			{"", cluster.JoinNew, "already been bootstrapped"},
+			{"", cluster.JoinExisting, "started before from another data directory"},
+			{"", cluster.JoinAuto, "started before from another data directory"},
 		} {
-			tc.data()
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-			n, err := cluster.Open(ctx, *c.Config(2))
-			cancel()
-			if err == nil {
-				err = <-n.Failed()
-				n.Close()
+			c.PutData(2, tc.data)
+			c.Config(2).Join = tc.join
+			err := refusedStart(t, c.Config(2))
+			if !regexp.MustCompile(tc.want).MatchString(err.Error()) || !strings.Contains(err.Error(), "etcdctl member add") {
+				t.Errorf("%s: %v, want %q and what to do", tc.join, err, tc.want)
 			}
-			t.Logf("%s: %v", tc.name, err)
 			mustPut(t, c.Nodes[0], "/goes", "on")
 		}
-		// Without hands.
-		c.Config(2).ReplaceLostSelf = true
+		// One that hears nothing of the others at first learns it when they are back.
 		c.PutData(2, "")
-		c.Restart(2)
+		c.Config(2).Join = cluster.JoinNew
+		if n, err := lateFounder(t, c); err == nil {
+			n.Close()
+			t.Error("a founder that comes too late is taken in")
+		} else if !strings.Contains(err.Error(), "refused by member") {
+			t.Errorf("a founder that comes too late: %v", err)
+		}
+		// Without hands.
+		c.PutData(2, "")
+		c.Config(2).Join, c.Config(2).ReplaceLostSelf = cluster.JoinAuto, true
+		n, err := lateFounder(t, c)
+		if err != nil {
+			t.Fatalf("a founder that comes too late and may replace itself: %v", err)
+		}
+		c.Nodes[2] = n
 		mustPut(t, c.Nodes[2], "/back", "yes")
 		if got := c.Nodes[0].Members(); len(got) != 3 {
 			t.Errorf("%d members, want 3", len(got))

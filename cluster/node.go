@@ -59,7 +59,17 @@ type Node struct {
 // Open starts a member: for the first time, as Join says, or again from its
 // data directory, when neither Join nor the initial cluster is looked at. It returns once the member has caught up with a quorum and
 // has published its name and client URLs, or when ctx ends.
-func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
+func Open(ctx context.Context, cfg Config) (*Node, error) {
+	n, err := open(ctx, cfg)
+	if again, discardErr := mistakenFounder(&cfg, err); discardErr != nil {
+		return nil, errors.Join(err, discardErr)
+	} else if again {
+		n, err = open(ctx, cfg)
+	}
+	return n, err
+}
+
+func open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}

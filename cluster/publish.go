@@ -43,7 +43,11 @@ func (n *Node) catchUpOnce(ctx context.Context) error {
 	case err != nil:
 		return fmt.Errorf("cluster: publish this member: %w", err)
 	}
-	return nil
+	if n.id.Published {
+		return nil
+	}
+	n.id.Published = true
+	return n.id.save(n.cfg.DataDir)
 }
 
 // whileWanted returns a context that also ends when the others refuse this

@@ -65,11 +65,10 @@ func refuse(w http.ResponseWriter, err error) {
 func refusal(resp *http.Response) error {
 	text, _ := io.ReadAll(io.LimitReader(resp.Body, 1024)) // a reason for the log, nothing more
 	reason := strings.TrimSpace(string(text))
-	switch resp.StatusCode {
-	case http.StatusGone:
-		return fmt.Errorf("%w: %s", ErrExpelled, reason)
-	case http.StatusConflict:
-		return fmt.Errorf("%w: %s", ErrForeignData, reason)
+	for status, err := range map[int]error{http.StatusGone: ErrExpelled, http.StatusConflict: ErrForeignData} {
+		if resp.StatusCode == status {
+			return fmt.Errorf("%w: %s", err, strings.TrimPrefix(reason, err.Error()+": "))
+		}
 	}
 	return fmt.Errorf("refused: %s: %s", resp.Status, reason)
 }
