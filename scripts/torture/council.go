@@ -76,7 +76,7 @@ func (t *trial) assemble(ctx context.Context) (*council, error) {
 		}
 	}
 	c.look = t.startLookout(ctx)
-	c.load = t.startLoad(ctx, 2000)
+	c.load = t.startLoad(ctx, 1000)
 	c.pulse = t.startPulse(ctx)
 	return c, nil
 }

@@ -209,6 +209,28 @@ func TestQuorumReads(t *testing.T) {
 	}
 }
 
+// TestHappened: only what the log rules out is left out.
+func TestHappened(t *testing.T) {
+	log := check.NewLog([]history.Event{event("set", "/a", "there", 5, 0)})
+	ops := []*history.Op{
+		op(history.Set, "/a", "acknowledged", 4, 0, 1),
+		unsure(op(history.Set, "/a", "there", 0, 0, 1)),
+		unsure(op(history.Set, "/a", "not there", 0, 0, 1)),
+		unsure(op(history.Delete, "/a", "", 0, 0, 1)),
+		unsure(op(history.QuorumGet, "/a", "", 0, 0, 1)),
+	}
+	var kept []string
+	for _, o := range log.Happened(ops) {
+		kept = append(kept, fmt.Sprintf("%s %s", o.Kind, o.Value))
+	}
+	if want := []string{"set acknowledged", "set there", "delete ", "quorumGet "}; !slices.Equal(kept, want) {
+		t.Errorf("kept %q, want %q", kept, want)
+	}
+	if len(ops) != 5 || ops[2].Value != "not there" {
+		t.Error("the operations given were changed")
+	}
+}
+
 func TestLogListing(t *testing.T) {
 	log := check.NewLog([]history.Event{event("set", "/a", "1", 10, 0), event("set", "/b", "2", 11, 0), event("delete", "/a", "", 12, 10)})
 	a, b := history.Node{Key: "/a", Value: "1", Index: 10}, history.Node{Key: "/b", Value: "2", Index: 11}

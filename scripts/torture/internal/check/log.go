@@ -59,6 +59,14 @@ func (l *Log) Resolve(ops []*history.Op) []*history.Op {
 	return out
 }
 
+// Happened leaves out the writes of unknown outcome that had no effect: the log is complete and has nothing of them. What searches for an
+// order of the operations need not try them at every place. Removals leave no trace of their own and stay.
+func (l *Log) Happened(ops []*history.Op) []*history.Op {
+	return slices.DeleteFunc(slices.Clone(ops), func(op *history.Op) bool {
+		return op.Outcome == history.Unknown && op.Kind.Writes() && !op.Kind.Removes() && len(l.byValue[op.Value]) == 0
+	})
+}
+
 // Writes holds the log against the operations: each acknowledged write stands at its index as it was asked for, none that failed is
 // there, none that timed out is there twice, nothing is there that nobody asked for (MR-2). Only operations up to the log's end are judged.
 func (l *Log) Writes(ops []*history.Op) []Violation {

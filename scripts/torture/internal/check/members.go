@@ -25,20 +25,18 @@ type View struct {
 // older one: removed ids do not come back (MEM-2, MEM-4). Views of a process are in the order of their times.
 func Views(views []View, states []Membership) []Violation {
 	var out []Violation
-	numbers := map[string]int{}
-	for i, s := range states {
-		numbers[fmt.Sprint(s.IDs)] = i
-	}
 	newest := map[string]int{}
 	for _, v := range views {
-		i, known := numbers[fmt.Sprint(v.IDs)]
+		equal := func(s Membership) bool { return slices.Equal(s.IDs, v.IDs) }
+		begin := newest[v.Process]
+		i := slices.IndexFunc(states[begin:], equal) + begin // the same members may have been wanted more than once
 		switch {
-		case !known:
+		case !slices.ContainsFunc(states, equal):
 			out = append(out, violation("members", nil, "%s lists %v at %v, which was never asked for", v.Process, v.IDs, v.At))
+		case i < begin:
+			out = append(out, violation("members", nil, "%s lists %v at %v, after it had listed %v", v.Process, v.IDs, v.At, states[begin].IDs))
 		case v.At < states[i].Since:
 			out = append(out, violation("members", nil, "%s lists %v at %v, before %v when it was asked for", v.Process, v.IDs, v.At, states[i].Since))
-		case i < newest[v.Process]:
-			out = append(out, violation("members", nil, "%s lists %v at %v, after it had listed %v", v.Process, v.IDs, v.At, states[newest[v.Process]].IDs))
 		default:
 			newest[v.Process] = i
 		}

@@ -12,7 +12,7 @@ import (
 func ids(s string) []string { return strings.Fields(s) }
 
 func TestViews(t *testing.T) {
-	states := []check.Membership{{0, ids("a b c")}, {ms(100), ids("a b c d")}, {ms(200), ids("a b d")}}
+	states := []check.Membership{{0, ids("a b c")}, {ms(100), ids("a b c d")}, {ms(200), ids("a b d")}, {ms(400), ids("a b d e")}, {ms(500), ids("a b d")}}
 	for name, c := range map[string]struct {
 		views []check.View
 		want  bool
@@ -24,6 +24,8 @@ func TestViews(t *testing.T) {
 		"too early":               {[]check.View{{"m0", ms(99), ids("a b c d")}}, true},
 		"a removed id comes back": {[]check.View{{"m0", ms(300), ids("a b d")}, {"m0", ms(301), ids("a b c d")}}, true},
 		"restarted, still behind": {[]check.View{{"m0#1", ms(300), ids("a b d")}, {"m0#2", ms(301), ids("a b c d")}}, false},
+		"wanted twice":            {[]check.View{{"m0", ms(300), ids("a b d")}, {"m0", ms(401), ids("a b d e")}, {"m0", ms(501), ids("a b d")}}, false},
+		"wanted twice, too early": {[]check.View{{"m0", ms(300), ids("a b d")}, {"m0", ms(401), ids("a b d e")}, {"m0", ms(450), ids("a b d")}}, true},
 		"nobody":                  {[]check.View{{"m0", ms(300), nil}}, true},
 	} {
 		t.Run(name, func(t *testing.T) { expect(t, check.Views(c.views, states), c.want) })

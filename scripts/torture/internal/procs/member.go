@@ -32,6 +32,7 @@ type Member struct {
 	process *process
 	asked   bool   // the end of the running process was asked for
 	unasked string // how a process ended that nobody had asked to
+	status  int    // and its exit status
 }
 
 // process is one run of a member. done is closed when it has ended, after err was set.
@@ -87,7 +88,7 @@ func (m *Member) Running() bool {
 
 func (m *Member) note() {
 	if !m.asked {
-		m.unasked = fmt.Sprint(m.process.err)
+		m.unasked, m.status = fmt.Sprint(m.process.err), m.process.cmd.ProcessState.ExitCode()
 	}
 	m.process = nil
 }
@@ -175,6 +176,10 @@ func (m *Member) wait() error {
 // It is no unasked end: the caller judges it.
 func (m *Member) Ended(ctx context.Context) (int, error) {
 	p := m.process
+	if p == nil && m.unasked != "" { // it was noticed before
+		m.unasked = ""
+		return m.status, nil
+	}
 	if p == nil {
 		return 0, fmt.Errorf("procs: %s: %w", m.Name, errNotRunning)
 	}
