@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -68,6 +69,39 @@ func TestGrowAndShrink(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Who wants to join must have been added, and must know the others (contract §5.3).
+func TestJoinMistakes(t *testing.T) {
+	c := clustertest.Start(t, clustertest.Options{Members: 1})
+	there := c.Config(0).InitialCluster[0]
+	me := cluster.Peer{Name: "new", URLs: []string{"http://127.0.0.1:1"}}
+	added := cluster.Peer{Name: "added", URLs: []string{"http://127.0.0.1:2"}}
+	if _, err := c.Nodes[0].AddMember(t.Context(), added.URLs); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		name    string
+		initial []cluster.Peer
+		want    string
+	}{
+		{"nobody runs there", []cluster.Peer{me, {Name: "x", URLs: []string{"http://127.0.0.1:3"}}}, "could not retrieve cluster information"},
+		{"nobody else", []cluster.Peer{me}, "could not retrieve cluster information"},
+		{"fewer members", []cluster.Peer{there}, "member count is unequal"},
+		{"more members", []cluster.Peer{there, added, me}, "member count is unequal"},
+		{"not added", []cluster.Peer{there, me}, "unmatched member while checking PeerURLs"},
+		{"another's place", []cluster.Peer{there, added}, "no member has the peer URLs http://127.0.0.1:1; add it first"},
+	} {
+		cfg := *c.Config(0)
+		cfg.Name, cfg.DataDir, cfg.Join, cfg.InitialCluster = "new", filepath.Join(t.TempDir(), "data"), cluster.JoinExisting, tc.initial
+		cfg.ListenPeerURLs, cfg.AdvertisePeerURLs = []string{"http://127.0.0.1:0"}, me.URLs
+		if err := refusedStart(t, &cfg); !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: %v, want %q", tc.name, err, tc.want)
+		}
+		if has, err := cluster.HasData(cfg.DataDir); has || err != nil {
+			t.Errorf("%s: the data directory has a member now (%v)", tc.name, err)
+		}
+	}
 }
 
 // lateFounder opens member 2 while the others are down, and starts them again
