@@ -9,7 +9,7 @@ import (
 	"os"
 	"strings"
 
-	"go.yaml.in/yaml/v3"
+	"go.yaml.in/yaml/v4"
 )
 
 // configFile is a configuration file as it is read: YAML, or JSON, which is
@@ -47,12 +47,12 @@ func (f *configFile) parse() (*yaml.Node, error) {
 	if err := dec.Decode(&document); errors.Is(err, io.EOF) {
 		return nil, nil //nolint:nilnil // nothing is said
 	} else if err != nil {
-		return nil, fmt.Errorf("%s: %w", f.path, err)
+		return nil, f.syntaxError(err)
 	}
 	if err := dec.Decode(&second); err == nil {
 		return nil, fmt.Errorf("%s:%d: there is a second document; a configuration file has one", f.path, second.Line)
 	} else if !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("%s: %w", f.path, err)
+		return nil, f.syntaxError(err)
 	}
 	root := document.Content[0]
 	if isNull(root) {
@@ -62,6 +62,15 @@ func (f *configFile) parse() (*yaml.Node, error) {
 		return nil, fmt.Errorf("%s:%d: there are no settings; write NAME: VALUE, one a line", f.path, root.Line)
 	}
 	return root, nil
+}
+
+// syntaxError says where the file stops being YAML.
+func (f *configFile) syntaxError(err error) error {
+	var at *yaml.LoadError
+	if errors.As(err, &at) {
+		return fmt.Errorf("%s:%d: this is not YAML: %s", f.path, at.Mark.Line, at.Message)
+	}
+	return fmt.Errorf("%s: %w", f.path, err)
 }
 
 // origin names what the file was named by.

@@ -8,7 +8,7 @@ import (
 	"io"
 	"time"
 
-	"go.yaml.in/yaml/v3"
+	"go.yaml.in/yaml/v4"
 )
 
 // printConfig shows the settings in effect and what is wrong with them, and
