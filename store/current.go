@@ -91,7 +91,7 @@ func (s *Store) checkNew() error {
 	return errNoDatabase
 }
 
-// unused reports whether nothing was ever applied to a database.
+// unused reports whether nothing was ever in a database.
 func (s *Store) unused(dir string) (bool, error) {
 	db, err := openDatabase(dir, s.opt.Logger, true)
 	if err != nil {
@@ -109,7 +109,7 @@ func (s *Store) unused(dir string) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("store: %s: %w: %w", dir, err, ErrDamaged)
 	}
-	return l.head.raftIndex == 0, nil
+	return l.head.raftIndex == 0 && l.head.seed == "", nil
 }
 
 func parseDatabaseName(name string) (seq uint64, ok bool) {

@@ -47,7 +47,12 @@ type database struct {
 // openDatabase opens or makes the Badger database in dir. What Badger says is
 // taken for damage: that the directory can be written and is nobody else's is
 // known from its lock (openLock).
-func openDatabase(dir string, log zerolog.Logger, sync bool) (_ *database, err error) {
+func openDatabase(dir string, log zerolog.Logger, sync bool) (*database, error) {
+	return openBadger(badgerOptions(dir, log).WithSyncWrites(sync))
+}
+
+func openBadger(o badger.Options) (_ *database, err error) {
+	dir := o.Dir
 	defer func() {
 		// Badger panics on some damage; the caller must be able to set the
 		// directory aside whatever the damage is.
@@ -61,7 +66,7 @@ func openDatabase(dir string, log zerolog.Logger, sync bool) (_ *database, err e
 	if err := removeUnborn(dir); err != nil {
 		return nil, fmt.Errorf("store: open %s: %w", dir, err)
 	}
-	b, err := badger.OpenManaged(badgerOptions(dir, log).WithSyncWrites(sync))
+	b, err := badger.OpenManaged(o)
 	if err != nil {
 		return nil, fmt.Errorf("store: open %s: %w: %w", dir, err, ErrDamaged)
 	}

@@ -52,7 +52,7 @@ func (s *Store) Events(from, to uint64, max int) ([]*Event, error) {
 		return nil, s.historyError(err, from)
 	}
 	defer v.release()
-	if v.head.dropped && from < v.head.oldest {
+	if from < v.head.begin() {
 		return nil, s.historyError(errGone, from)
 	}
 	to = min(to, v.head.frontier)
@@ -69,7 +69,7 @@ func (s *Store) historyError(err error, from uint64) error {
 	h := s.kv.current()
 	return &Error{
 		Code:  CodeEventIndexCleared,
-		Cause: fmt.Sprintf("the requested history has been cleared [%d/%d]", h.oldest, from),
+		Cause: fmt.Sprintf("the requested history has been cleared [%d/%d]", h.begin(), from),
 		Index: h.frontier,
 	}
 }

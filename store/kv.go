@@ -29,6 +29,22 @@ type head struct {
 	oldest, newest uint64
 	count          int
 	dropped        bool // there were older events
+
+	// A tree that began as a copy of another one: the index it was copied at,
+	// before which nothing is known, and the name of that copy. Zero otherwise.
+	born uint64
+	seed string
+}
+
+// begin returns the index of the first event that watchers may ask for.
+func (h *head) begin() uint64 {
+	switch {
+	case h.dropped:
+		return h.oldest
+	case h.born > 0:
+		return h.born + 1
+	}
+	return 0
 }
 
 // kv keeps many versions of every place: the latest ones in memory, in the
@@ -127,7 +143,7 @@ func (s *kv) latest() (view, error) {
 func (s *kv) since(low uint64) (view, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if s.head.dropped && low+1 < s.head.oldest {
+	if begin := s.head.begin(); begin > 0 && low < begin-1 {
 		return view{}, errGone
 	}
 	return s.holdLocked(min(low, s.head.frontier))

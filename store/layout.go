@@ -44,6 +44,20 @@ func nodePlace(k Key) string {
 	return string(appendNodeKey(buf[:0], k))
 }
 
+// parseNodePlace is the inverse of nodePlace.
+func parseNodePlace(place string) (Key, bool) {
+	if len(place) < 6 || place[0] != spaceNode {
+		return Key{}, false
+	}
+	parent := uint64(place[1])<<24 | uint64(place[2])<<16 | uint64(place[3])<<8 | uint64(place[4])
+	rest := place[5:]
+	if parent >= uint64(len(rest)) {
+		return Key{}, false
+	}
+	k := Key{path: rest[:parent] + "/" + rest[parent:]}
+	return k, canonical(k.path) && uint64(len(k.Parent().path)) == parent
+}
+
 // childrenPrefix returns what the places of all children of dir begin with.
 func childrenPrefix(dir Key) string {
 	b := make([]byte, 0, 5+len(dir.path))

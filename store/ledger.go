@@ -5,8 +5,13 @@ import (
 	"fmt"
 )
 
-// ledgerFormat is the first byte of a ledger record.
-const ledgerFormat = 1
+// The first byte of a ledger record. The second format also tells what the
+// tree was copied from; a tree that began empty is written in the first, which
+// every version of this program reads.
+const (
+	ledgerFormat       = 1
+	ledgerFormatSeeded = 2
+)
 
 // ledger is all that Apply depends on beside the tree, and what else must be
 // known of a database without looking at its records. It is written with every
@@ -20,7 +25,11 @@ type ledger struct {
 
 func (l *ledger) encode() []byte {
 	h := &l.head
-	b := append(make([]byte, 0, 128), ledgerFormat)
+	format := byte(ledgerFormat)
+	if h.seed != "" || h.born != 0 {
+		format = ledgerFormatSeeded
+	}
+	b := append(make([]byte, 0, 128), format)
 	for _, n := range []uint64{
 		uint64(l.group), uint64(l.groups),
 		h.raftIndex, h.frontier, h.hash, uint64(h.clock), uint64(h.timed), uint64(h.sweep),
@@ -33,12 +42,16 @@ func (l *ledger) encode() []byte {
 	} else {
 		b = append(b, 0)
 	}
+	if format == ledgerFormatSeeded {
+		b = appendText(binary.AppendUvarint(b, h.born), h.seed)
+	}
 	return l.repeats.appendTo(b)
 }
 
 func decodeLedger(s string) (ledger, error) {
 	in := cursor{rest: s}
-	if format := in.byte(); in.err == nil && format != ledgerFormat {
+	format := in.byte()
+	if in.err == nil && format != ledgerFormat && format != ledgerFormatSeeded {
 		return ledger{}, fmt.Errorf("ledger format %d is unknown", format)
 	}
 	var l ledger
@@ -49,6 +62,9 @@ func decodeLedger(s string) (ledger, error) {
 	h.oldest, h.newest, h.count = in.uvarint(), in.uvarint(), int(in.uvarint())
 	l.trimmed = in.uvarint()
 	h.dropped = in.byte() == 1
+	if format == ledgerFormatSeeded {
+		h.born, h.seed = in.uvarint(), in.text()
+	}
 	l.repeats = readRepeats(&in)
 	if err := in.end(); err != nil {
 		return ledger{}, fmt.Errorf("ledger: %w", err)

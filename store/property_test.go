@@ -15,12 +15,7 @@ import (
 // TestRandomCommands drives a store and a plain model with the same random
 // commands, reads and accidents, and compares everything that can be seen.
 func TestRandomCommands(t *testing.T) {
-	// Opening databases takes most of the time; ask for more with -rapid.checks.
-	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue {
-		if err := f.Value.Set("40"); err != nil {
-			t.Fatal(err)
-		}
-	}
+	fewChecks(t, "40")
 	root := t.TempDir()
 	rapid.Check(t, func(rt *rapid.T) {
 		o := store.Options{
@@ -50,6 +45,23 @@ func TestRandomCommands(t *testing.T) {
 			"accident": p.accident,
 		})
 	})
+}
+
+// fewChecks tells rapid how often to try in this test when nobody has said so.
+// Opening databases takes most of the time; ask for more with -rapid.checks.
+func fewChecks(t *testing.T, n string) {
+	t.Helper()
+	f := flag.Lookup("rapid.checks")
+	if f.Value.String() != f.DefValue {
+		return
+	}
+	set := func(n string) {
+		if err := f.Value.Set(n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set(n)
+	t.Cleanup(func() { set(f.DefValue) })
 }
 
 // pair is a store and the model it must equal.

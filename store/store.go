@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/dgraph-io/badger/v4"
 	"github.com/rs/zerolog"
 )
 
@@ -144,11 +145,16 @@ func (s *Store) openCurrent() error {
 }
 
 // openLedger opens a database and reads its ledger.
-func (s *Store) openLedger(dir string) (_ *database, _ ledger, err error) {
+func (s *Store) openLedger(dir string) (*database, ledger, error) {
+	return s.openLedgerWith(badgerOptions(dir, s.opt.Logger).WithSyncWrites(true))
+}
+
+func (s *Store) openLedgerWith(o badger.Options) (_ *database, _ ledger, err error) {
+	dir := o.Dir
 	if _, err := os.Stat(dir); err != nil {
 		return nil, ledger{}, fmt.Errorf("store: %w: %w", err, ErrDamaged)
 	}
-	db, err := openDatabase(dir, s.opt.Logger, true)
+	db, err := openBadger(o)
 	if err != nil {
 		return nil, ledger{}, err
 	}
