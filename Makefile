@@ -89,7 +89,7 @@ gobench: ## run the Go benchmarks (PKG=./store for one package)
 
 .PHONY: rewrite
 rewrite: ## rewrite the expected results of script tests; read the diff before you commit it
-	go test $(sort $(dir $(shell grep -rl --include='*_test.go' '"rewrite"' store watch cluster httpapi 2>/dev/null | sed 's,^,./,'))) -rewrite
+	go test $(sort $(dir $(shell grep -rl --include='*_test.go' '"rewrite"' store watch cluster httpapi cmd 2>/dev/null | sed 's,^,./,'))) -rewrite
 
 .PHONY: tools
 tools: $(LINT) ## install the linter into bin/tools

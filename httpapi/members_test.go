@@ -2,14 +2,17 @@ package httpapi_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/witan-kv/witan/cluster"
+	"github.com/witan-kv/witan/cluster/clustertest"
 	"github.com/witan-kv/witan/httpapi"
 )
 
@@ -98,5 +101,73 @@ func TestMemberBodyInTime(t *testing.T) {
 	status, text := sendJSON(t, http.MethodPost, "http://"+address+"/v2/members", `{"peerURLs":["http://10.0.0.10:2380"]}`)
 	if status != http.StatusCreated {
 		t.Errorf("got %d %s", status, text)
+	}
+}
+
+// Clients that follow GET /v2/members and /v2/machines, as python-etcd and
+// Patroni do, see at once what they have asked of the member they ask, and
+// before long what others have asked of another.
+func TestMembersComeAndGo(t *testing.T) {
+	c := clustertest.Start(t, clustertest.Options{Members: 3, Groups: 4})
+	one, two := "http://"+serve(t, c.Nodes[0], httpapi.Config{}), "http://"+serve(t, c.Nodes[1], httpapi.Config{})
+	status, text := sendJSON(t, http.MethodPost, one+"/v2/members", `{"peerURLs":["http://127.0.0.1:1"]}`)
+	var added struct{ ID string }
+	if err := json.Unmarshal([]byte(text), &added); err != nil || status != http.StatusCreated {
+		t.Fatalf("add: %d %s", status, text)
+	}
+	id := added.ID
+	entry := `{"id":"` + id + `","name":"","peerURLs":["http://127.0.0.1:1"],"clientURLs":[]}`
+	expectMembers(t, one, 4, entry)
+	clustertest.Eventually(t, "the other member lists it", func() bool { return strings.Contains(getText(t, two+"/v2/members"), entry) })
+	expectMachines(t, one, "http://127.0.0.1:1000, http://127.0.0.1:1001, http://127.0.0.1:1002")
+
+	if status, text := sendJSON(t, http.MethodPut, two+"/v2/members/"+id, `{"peerURLs":["http://127.0.0.1:2"]}`); status != http.StatusNoContent {
+		t.Errorf("update: %d %s", status, text)
+	}
+	expectMembers(t, two, 4, strings.Replace(entry, "127.0.0.1:1", "127.0.0.1:2", 1))
+	for _, leaving := range []string{id, formatID(c.Nodes[2])} {
+		if status, text := sendJSON(t, http.MethodDelete, one+"/v2/members/"+leaving, ""); status != http.StatusNoContent {
+			t.Fatalf("remove %s: %d %s", leaving, status, text)
+		}
+		if status, text := sendJSON(t, http.MethodDelete, one+"/v2/members/"+leaving, ""); status != http.StatusGone {
+			t.Errorf("remove %s again: %d %s", leaving, status, text)
+		}
+	}
+	expectMembers(t, one, 2, "")
+	expectMachines(t, one, "http://127.0.0.1:1000, http://127.0.0.1:1001")
+	clustertest.Eventually(t, "the removed member knows", func() bool {
+		select {
+		case <-c.Nodes[2].Removed():
+			return true
+		default:
+			return false
+		}
+	})
+}
+
+func formatID(n *cluster.Node) string { return strconv.FormatUint(n.Status().ID, 16) }
+
+func getText(t *testing.T, url string) string {
+	t.Helper()
+	status, text := sendJSON(t, http.MethodGet, url, "")
+	if status != http.StatusOK {
+		t.Errorf("GET %s: %d %s", url, status, text)
+	}
+	return text
+}
+
+// expectMembers wants count members listed, one of them as entry says.
+func expectMembers(t *testing.T, base string, count int, entry string) {
+	t.Helper()
+	text := getText(t, base+"/v2/members")
+	if n := strings.Count(text, `"id":`); n != count || !strings.Contains(text, entry) {
+		t.Errorf("got %d members, want %d, one of them %s:\n%s", n, count, entry, text)
+	}
+}
+
+func expectMachines(t *testing.T, base, want string) {
+	t.Helper()
+	if got := getText(t, base+"/v2/machines"); got != want {
+		t.Errorf("machines: got %q, want %q", got, want)
 	}
 }
