@@ -215,6 +215,22 @@ func TestFaults(t *testing.T) {
 		{"two ways to start", "--discovery http://d:1/x --initial-cluster default=http://localhost:2380", []string{
 			"--initial-cluster, --discovery and --discovery-srv exclude each other; set one of them",
 		}},
+		{"three ways to start", "--discovery http://d:1/x --discovery-srv example.com --initial-cluster default=http://localhost:2380", []string{
+			"--initial-cluster, --discovery and --discovery-srv exclude each other; set one of them",
+		}},
+		{"fallback", "--discovery-fallback wait", []string{`--discovery-fallback: "wait" is not one of: proxy, exit`}},
+		{"proxy", "--proxy yes", []string{`--proxy: "yes" is not one of: off, on, readonly`}},
+		{"refresh", "--proxy-refresh-interval 0", []string{"--proxy-refresh-interval: 0 is too small; the least is 1"}},
+		{"state", "--initial-cluster-state maybe", []string{`--initial-cluster-state: "maybe" is not one of: new, existing, auto`}},
+		{"short backup interval", "--backup-interval 5ms", []string{"--backup-interval: 5ms is too short; the least is 1s, and 0 is for none"}},
+		{"backup interval before now", "--backup-interval -1h", []string{"--backup-interval: -1h0m0s is too short; the least is 1s, and 0 is for none"}},
+		{"keeping no backup", "--backup-keep 0", []string{"--backup-keep: 0 is too small; the least is 1"}},
+		{"port 0", "--advertise-client-urls http://h:0", []string{
+			"--advertise-client-urls: http://h:0: others cannot connect to port 0; write the port this member listens on",
+		}},
+		{"zone", "--advertise-client-urls http://[fe80::1%25eth0]:1", []string{
+			"--advertise-client-urls: http://[fe80::1%25eth0]:1: the zone of an address means nothing on other machines; use an address without one",
+		}},
 		{"peers", "--peers p --peers-file f", []string{
 			"--peers is no longer supported; use --initial-cluster",
 			"--peers-file is no longer supported; use --initial-cluster",
@@ -256,12 +272,67 @@ func TestStartWithData(t *testing.T) {
 	}
 }
 
+// TestGatewayNeedsLess starts without what only members need.
+func TestGatewayNeedsLess(t *testing.T) {
+	t.Chdir(t.TempDir())
+	c, _ := parse(t, strings.Fields("--proxy on --listen-client-urls http://0.0.0.0:1 --initial-cluster a=http://h:1,b=http://h:2"), nil)
+	if err := c.validate(); err != nil {
+		t.Error(err)
+	}
+	if err := c.validateStart(); err != nil {
+		t.Error(err)
+	}
+	touch(t, "default.etcd/proxy/cluster")
+	again, _ := parse(t, strings.Fields("--listen-client-urls http://0.0.0.0:1"), nil)
+	if err := again.validateStart(); err != nil {
+		t.Error(err)
+	}
+	if !again.isGateway() {
+		t.Error("a gateway's directory does not make a gateway")
+	}
+}
+
+// TestDiscoveryNeedsNoCluster expects no list of members where one is to be found.
+func TestDiscoveryNeedsNoCluster(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, args := range []string{"--discovery http://d:1/x", "--discovery-srv example.com"} {
+		c, _ := parse(t, strings.Fields(args), nil)
+		if err := c.validate(); err != nil {
+			t.Errorf("%s: %v", args, err)
+		}
+		if err := c.validateStart(); err != nil {
+			t.Errorf("%s: %v", args, err)
+		}
+		if len(c.peers) > 0 {
+			t.Errorf("%s: members %v", args, c.peers)
+		}
+	}
+}
+
+// TestDoubts warns of what is allowed and seldom meant.
+func TestDoubts(t *testing.T) {
+	_, notes := parse(t, strings.Fields("--replace-lost-self --advertise-client-urls http://0.0.0.0:2379,http://10.0.0.1:2379 --initial-advertise-peer-urls http://[::]:2380"), nil)
+	want := []string{
+		"--advertise-client-urls: to whoever reads it, http://0.0.0.0:2379 means their own machine; write the address they reach this one by",
+		"--initial-advertise-peer-urls: to whoever reads it, http://[::]:2380 means their own machine; write the address they reach this one by",
+		"flag --replace-lost-self has no effect without --initial-cluster-state=auto",
+	}
+	if diff := cmp.Diff(want, notes); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if _, notes := parse(t, strings.Fields("--replace-lost-self --initial-cluster-state auto"), nil); len(notes) > 0 {
+		t.Errorf("notes %q", notes)
+	}
+}
+
 func TestStartBesideEtcdData(t *testing.T) {
 	t.Chdir(t.TempDir())
 	touch(t, "default.etcd/member/wal/0.wal")
-	c, _ := parse(t, nil, nil)
-	want := "--data-dir: default.etcd/member/wal is data of etcd, which witan cannot read; choose another directory"
-	if err := c.validateStart(); err == nil || err.Error() != want {
-		t.Errorf("validateStart: %v, want %s", err, want)
+	const want = "--data-dir: default.etcd/member/wal is data of etcd, which witan cannot read; choose another directory"
+	for _, args := range [][]string{nil, {"--proxy=on"}} {
+		c, _ := parse(t, args, nil)
+		if err := c.validateStart(); err == nil || err.Error() != want {
+			t.Errorf("%q: %v, want %s", args, err, want)
+		}
 	}
 }

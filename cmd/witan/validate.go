@@ -25,10 +25,6 @@ func (c *config) validate() error {
 		errs = append(errs, fmt.Errorf("--election-timeout (%d ms) must be at least five times --heartbeat-interval (%d ms)",
 			c.Election, c.Heartbeat))
 	}
-	if c.given["listen-client-urls"] != "" && c.given["advertise-client-urls"] == "" && c.Proxy == "off" {
-		errs = append(errs, errors.New("--advertise-client-urls is required when --listen-client-urls is set: "+
-			"clients must be told how to reach this member"))
-	}
 	if c.BackupInterval != 0 && c.BackupInterval < time.Second {
 		errs = append(errs, fmt.Errorf("--backup-interval: %v is too short; the least is 1s, and 0 is for none", c.BackupInterval))
 	}
@@ -144,19 +140,26 @@ func (c *config) refusals() []error {
 // member that has data starts from it whatever the flags for a first start say
 // (contract §5.3).
 func (c *config) validateStart() error {
+	if info, err := os.Stat(c.DataDir); err == nil && !info.IsDir() {
+		return fmt.Errorf("--data-dir: %s is not a directory", c.DataDir)
+	}
 	hasData, err := cluster.HasData(c.DataDir)
 	if err != nil {
 		return fmt.Errorf("--data-dir: %w", err)
 	}
-	if hasData {
-		return c.memberFaults()
-	}
-	if c.isGateway() {
-		return nil
-	}
 	var errs []error
 	if alien := c.alienData(); alien != "" {
 		errs = append(errs, fmt.Errorf("--data-dir: %s is data of etcd, which witan cannot read; choose another directory", alien))
+	}
+	if c.isGateway() && !hasData {
+		return errors.Join(errs...)
+	}
+	if c.given["listen-client-urls"] != "" && c.given["advertise-client-urls"] == "" {
+		errs = append(errs, errors.New("--advertise-client-urls is required when --listen-client-urls is set: "+
+			"clients must be told how to reach this member"))
+	}
+	if hasData {
+		return errors.Join(append(errs, c.memberFaults())...)
 	}
 	if c.Discovery == "" && c.DiscoverySRV == "" {
 		errs = append(errs, c.clusterFaults()...)
