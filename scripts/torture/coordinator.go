@@ -218,16 +218,23 @@ func (c *council) ambushLeader(ctx context.Context, a *amendment) (*procs.Member
 	if err := pause(ctx, time.Duration(a.after)*time.Millisecond); err != nil {
 		return nil, check.Step{}, err
 	}
-	return victim, check.Step{Kind: "some time"}, c.fell(victim)
+	if err := c.fell(victim); err != nil || victim == a.member {
+		return victim, check.Step{Kind: "some time"}, err
+	}
+	// etcd takes no change while a member is down.
+	if err := pause(ctx, between(c.rng, 0, 2*time.Second)+time.Millisecond); err != nil {
+		return nil, check.Step{}, err
+	}
+	return victim, check.Step{Kind: "some time"}, c.revive(ctx, victim)
 }
 
 // adopted notes the change in who the members are to be. A step was taken, so it is decided.
 func (c *council) adopted(ctx context.Context, a *amendment) error {
 	if c.opt.kind == procs.Etcd { // nobody knows: ask again until it is
 		if a.add {
-			return c.enlist(ctx, a.member)
+			return c.enlist(ctx, a.member, a.since)
 		}
-		return c.strike(ctx, a.member)
+		return c.strike(ctx, a.member, a.since)
 	}
 	if !a.add {
 		c.struck(a.member, a.since)
@@ -296,14 +303,14 @@ func (c *council) dissolve(ctx context.Context, rival *procs.Member) error {
 	if rival == nil || c.ids[rival] == "" {
 		return nil
 	}
-	err := c.strike(ctx, rival)
+	err := c.strike(ctx, rival, c.rec.Clock.Now())
 	c.cluster.Drop(rival)
 	return err
 }
 
 // finish starts the victim again and sees the change through.
 func (c *council) finish(ctx context.Context, a *amendment, victim, rival *procs.Member) error {
-	if victim != a.member {
+	if victim != a.member && !victim.Running() {
 		if err := c.revive(ctx, victim); err != nil {
 			return err
 		}

@@ -28,7 +28,9 @@ type council struct {
 	states   []check.Membership
 	removed  []string
 	deeds    []deed
-	refusal  string // the last that was shown
+	refusal  string        // the last that was shown
+	dark     []deed        // when no member served
+	hung     *procs.Member // is paused and answers nobody
 }
 
 // deed is one thing that was done, for the gaps it may have caused.
@@ -113,7 +115,7 @@ func (c *council) wanted() []string {
 func (c *council) anyone(but ...*procs.Member) *procs.Member {
 	var running []*procs.Member
 	for _, m := range c.cluster.Members {
-		if m.Running() && !slices.Contains(but, m) && c.ids[m] != "" {
+		if m.Running() && m != c.hung && !slices.Contains(but, m) && c.ids[m] != "" {
 			running = append(running, m)
 		}
 	}
@@ -126,11 +128,11 @@ func (c *council) did(what string, since time.Duration) {
 	c.rep.fault(what)
 }
 
-// enlist has a member added that has no id yet, asking others until one has done it, and returns when it is.
-func (c *council) enlist(ctx context.Context, m *procs.Member) error {
+// enlist has a member added that has no id yet, asking others until one has done it, and returns when it is. It may have
+// been asked for before, since that time.
+func (c *council) enlist(ctx context.Context, m *procs.Member, since time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, changes)
 	defer cancel()
-	since := c.rec.Clock.Now()
 	for {
 		via := c.anyone(m)
 		v, err := c.admin(via).Add(ctx, m.Peer)
@@ -158,11 +160,11 @@ func (c *council) enlisted(m *procs.Member, id string, since time.Duration) {
 	c.decided(since)
 }
 
-// strike has a member removed, asking others until it is.
-func (c *council) strike(ctx context.Context, m *procs.Member) error {
+// strike has a member removed, asking others until it is. It may have been asked for before, since that time.
+func (c *council) strike(ctx context.Context, m *procs.Member, since time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, changes)
 	defer cancel()
-	since, id := c.rec.Clock.Now(), c.ids[m]
+	id := c.ids[m]
 	for {
 		v, err := c.admin(c.anyone()).Remove(ctx, id)
 		c.answered("remove", v, err)
@@ -196,6 +198,17 @@ func (c *council) answered(what string, v api.Verdict, err error) {
 	}
 }
 
+// enroll adds a member with an empty disk as an operator does, starts it, and returns when it takes part.
+func (c *council) enroll(ctx context.Context, m *procs.Member) error {
+	if err := c.enlist(ctx, m, c.rec.Clock.Now()); err != nil {
+		return err
+	}
+	if err := c.enter(ctx, m); err != nil {
+		return err
+	}
+	return c.settled(ctx)
+}
+
 // enter starts a member that was added, and returns when it serves.
 func (c *council) enter(ctx context.Context, m *procs.Member) error {
 	m.Initial, m.State = c.cluster.Initial(), "existing"
@@ -225,13 +238,7 @@ func (c *council) grow(ctx context.Context) (*procs.Member, error) {
 	c.roster.add(m.Client)
 	c.say("add %s", m.Name)
 	since := c.rec.Clock.Now()
-	if err := c.enlist(ctx, m); err != nil {
-		return m, err
-	}
-	if err := c.enter(ctx, m); err != nil {
-		return m, err
-	}
-	if err := c.settled(ctx); err != nil {
+	if err := c.enroll(ctx, m); err != nil {
 		return m, err
 	}
 	c.did("add", since)
@@ -249,7 +256,7 @@ func (c *council) replace(ctx context.Context, m *procs.Member) error {
 		return err
 	}
 	old := c.ids[m]
-	if err := c.strike(ctx, m); err != nil {
+	if err := c.strike(ctx, m, c.rec.Clock.Now()); err != nil {
 		return err
 	}
 	if c.rng.IntN(2) == 0 { // its disk was not lost after all
@@ -263,13 +270,7 @@ func (c *council) replace(ctx context.Context, m *procs.Member) error {
 	if err := c.gone(ctx, old); err != nil {
 		return err
 	}
-	if err := c.enlist(ctx, m); err != nil {
-		return err
-	}
-	if err := c.enter(ctx, m); err != nil {
-		return err
-	}
-	if err := c.settled(ctx); err != nil {
+	if err := c.enroll(ctx, m); err != nil {
 		return err
 	}
 	c.did("replace", since)
@@ -286,7 +287,7 @@ func (c *council) fell(m *procs.Member) error {
 func (c *council) retire(ctx context.Context, m *procs.Member) error {
 	c.say("remove %s", m.Name)
 	since, id := c.rec.Clock.Now(), c.ids[m]
-	if err := c.strike(ctx, m); err != nil {
+	if err := c.strike(ctx, m, c.rec.Clock.Now()); err != nil {
 		return err
 	}
 	if err := c.departed(ctx, m, leaves); err != nil {
@@ -337,47 +338,44 @@ func (c *council) departed(ctx context.Context, m *procs.Member, limit time.Dura
 
 // comeback starts a removed member's process on its old data. It must be told that it was removed, and end.
 func (c *council) comeback(ctx context.Context, m *procs.Member) error {
-	line, err := c.refused(ctx, m, "removed from the cluster")
-	if line != "" {
-		c.rep.checked("comebacks refused", 1)
-	}
-	return err
+	return c.refused(ctx, m, "removed from the cluster")
 }
 
-// refused starts a member that must not get in: its process has to end by itself and log a line with that word, which is returned.
-func (c *council) refused(ctx context.Context, m *procs.Member, word string) (string, error) {
+// refused starts a member that must not get in: its process has to end by itself and log a line with one of those texts.
+func (c *council) refused(ctx context.Context, m *procs.Member, texts ...string) error {
 	tail, err := m.Tail()
 	if err != nil {
-		return "", err
+		return err
 	}
 	c.look.restarted(m.ID)
 	if err := m.Start(); err != nil {
-		return "", err
+		return err
 	}
 	soon, cancel := context.WithTimeout(ctx, returns)
 	defer cancel()
 	status, err := m.Ended(soon)
 	if ctx.Err() != nil {
-		return "", ctx.Err()
+		return ctx.Err()
 	}
 	if err != nil {
 		c.rep.violate(check.Violation{Check: "removed", Detail: fmt.Sprintf("%s must not come back and still ran after %v", m.Name, returns)})
-		return "", m.Kill()
+		return m.Kill()
 	}
 	lines, err := tail.Lines()
 	if err != nil {
-		return "", err
+		return err
 	}
 	for _, l := range slices.Backward(lines) {
-		if strings.Contains(l, word) {
+		if slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(l, text) }) {
 			c.say("  %s is told (status %d): %s", m.Name, status, l)
-			return l, nil
+			c.rep.checked("comebacks refused", 1)
+			return nil
 		}
 	}
 	c.rep.violate(check.Violation{
-		Check: "removed", Detail: fmt.Sprintf("%s ended with status %d and no word of %q", m.Name, status, word), Evidence: lines[max(0, len(lines)-5):],
+		Check: "removed", Detail: fmt.Sprintf("%s ended with status %d and no word of %q", m.Name, status, texts), Evidence: lines[max(0, len(lines)-5):],
 	})
-	return "", nil
+	return nil
 }
 
 // gone asks every member to remove an id again. All must say soon that it is gone for good.

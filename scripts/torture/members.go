@@ -116,6 +116,6 @@ func (c *council) conclude(ctx context.Context) error {
 	for _, s := range steps {
 		c.rep.checked(fmt.Sprintf("steps to %s", s.Kind), 1)
 	}
-	c.pulse.gaps(c.deeds)
+	c.pulse.gaps(c.deeds, c.dark)
 	return c.verdict(ctx, c.watchers)
 }

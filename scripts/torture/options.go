@@ -29,6 +29,8 @@ type options struct {
 	rate          int      // operations a second and client
 	faults        string   // kinds of fault, comma-separated
 	extra         []string // further server flags
+	state         string   // --initial-cluster-state, new when empty
+	own           []string // further flags of the first members
 	history       bool     // the server keeps enough history for a gap-free log
 
 	grow       int // members at most

@@ -75,7 +75,8 @@ func (p *pulse) acks() (groups [][]time.Duration, all []time.Duration) {
 }
 
 // gaps tells the longest times without writes for each kind of deed, in any group and over all groups, and judges them.
-func (p *pulse) gaps(deeds []deed) {
+// While no member served there is nothing to judge.
+func (p *pulse) gaps(deeds, dark []deed) {
 	groups, all := p.acks()
 	kinds := map[string][]float64{}
 	for _, d := range deeds {
@@ -99,7 +100,12 @@ func (p *pulse) gaps(deeds []deed) {
 			}
 		}
 	}
-	p.t.rep.violate(tooLong(groups, p.begin, p.over, p.t.opt.worst)...)
+	begin := p.begin
+	for _, d := range dark {
+		p.t.rep.violate(tooLong(groups, begin, d.begin, p.t.opt.worst)...)
+		begin = d.end
+	}
+	p.t.rep.violate(tooLong(groups, begin, p.over, p.t.opt.worst)...)
 }
 
 // tooLong says that no group went longer than that without a write, from begin to end.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -53,6 +54,9 @@ func (t *trial) boot(ctx context.Context, c procs.Config) error {
 		t.roster.add(m.Client)
 	}
 	t.cleanups = append(t.cleanups, cluster.Close)
+	for _, m := range cluster.Members {
+		m.State, m.Flags = cmp.Or(t.opt.state, m.State), t.opt.own
+	}
 	if err := cluster.Start(); err != nil {
 		return err
 	}
