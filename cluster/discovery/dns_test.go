@@ -18,12 +18,12 @@ import (
 
 // nameServer is a DNS server on a UDP port of this machine.
 type nameServer struct {
-	srv     map[string][]string // question → HOST:PORT
-	hosts   map[string]string   // host → IPv4 address
-	failing int                 // how many questions are answered with SERVFAIL first
+	srv   map[string][]string // question → HOST:PORT
+	hosts map[string]string   // host → IPv4 address
 
-	mu    sync.Mutex
-	asked []string // guarded by mu
+	mu      sync.Mutex
+	asked   []string // guarded by mu
+	failing int      // how many questions are still answered with SERVFAIL, guarded by mu
 }
 
 // resolver starts the server and returns a resolver that asks it.
@@ -195,6 +195,8 @@ func TestLookUpService(t *testing.T) {
 		t.Errorf("%v\n%s", err, diff)
 	}
 	want := []string{"_etcd-server-ssl-blue._tcp.example.com", "_etcd-server-blue._tcp.example.com"}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if diff := cmp.Diff(want, s.asked); diff != "" {
 		t.Errorf("asked (-want +got):\n%s", diff)
 	}
@@ -205,6 +207,8 @@ func TestLookUpTriesAgain(t *testing.T) {
 	s := three()
 	s.failing = 20
 	got, err := lookUp(t, s, cluster.Peer{Name: "x", URLs: []string{"http://10.0.0.1:2380"}})
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if err != nil || len(got) != 3 || s.failing != 0 {
 		t.Errorf("%v, %v, %d failures left", got, err, s.failing)
 	}

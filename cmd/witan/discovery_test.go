@@ -90,11 +90,11 @@ func checkCluster(t *testing.T, clients []string) {
 	}
 	for i, c := range clients {
 		key := "/written" + string(rune('0'+i))
-		if code, body := put(t, c, key, "yes"); code != http.StatusCreated {
+		if code, body := put(t, c, key, c); code/100 != 2 {
 			t.Fatalf("PUT through %s: %d %s", c, code, body)
 		}
 		for _, other := range clients {
-			if code, body := get(t, other+"/v2/keys"+key+"?quorum=true"); code != http.StatusOK || !strings.Contains(body, `"value":"yes"`) {
+			if code, body := get(t, other+"/v2/keys"+key+"?quorum=true"); code != http.StatusOK || !strings.Contains(body, `"value":"`+c+`"`) {
 				t.Errorf("GET through %s: %d %s", other, code, body)
 			}
 		}
@@ -218,6 +218,30 @@ func TestWitanThroughWitan(t *testing.T) {
 	if !strings.Contains(again.logged(), "--discovery and --discovery-srv are ignored: "+dir+" holds a member") {
 		t.Errorf("nothing is said about --discovery")
 	}
+}
+
+// TestLostDataThroughDiscovery starts a member again whose data is gone. Its
+// registration is still there, but the others know that it is not new.
+func TestLostDataThroughDiscovery(t *testing.T) {
+	service := startProcess(t, t.TempDir())
+	u := newToken(t, service.url, "3")
+	var members []*process
+	var flags [][]string
+	for _, name := range []string{"a", "b", "c"} {
+		flags = append(flags, append(peerFlags(t, name), "--discovery", u, "--discovery-fallback", "exit"))
+		members = append(members, launch(t, t.TempDir(), flags[len(flags)-1]...))
+	}
+	checkCluster(t, ready(t, members))
+	members[1].stop(t, syscall.SIGKILL)
+
+	lost := launch(t, t.TempDir(), flags[1]...)
+	<-lost.done
+	if got := lost.cmd.ProcessState.ExitCode(); got != exitFailed || !strings.Contains(lost.logged(), "has already been bootstrapped") {
+		t.Errorf("the member without its data ended with %d", got)
+	}
+
+	replaced := launch(t, t.TempDir(), append(flags[1], "--initial-cluster-state", "auto", "--replace-lost-self")...)
+	checkCluster(t, []string{members[0].url, ready(t, []*process{replaced})[0], members[2].url})
 }
 
 // runExample runs an example of a document against another server than it shows.
