@@ -37,7 +37,7 @@ func rooms() map[string]room {
 	)
 	return map[string]room{
 		"cmd/witan": {
-			ours:   []string{"httpapi", "cluster", "cluster/discovery"},
+			ours:   []string{"httpapi", "cluster", "cluster/discovery", "httpapi/gateway"},
 			not:    map[string]string{badger: noStore, dragonboat: noRaft},
 			reason: "the command opens and closes; what a request does is decided below",
 		},
@@ -45,6 +45,10 @@ func rooms() map[string]room {
 			ours:   []string{"cluster", "store", "watch", "openapi"},
 			not:    map[string]string{badger: noStore, dragonboat: noRaft},
 			reason: "it knows a member by its Backend interface and the types in it",
+		},
+		"httpapi/gateway": {
+			not:    map[string]string{badger: noStore, dragonboat: noRaft},
+			reason: "it sees members from outside, as clients do",
 		},
 		"cluster": {
 			ours:   []string{"store", "watch", "cluster/peer"},

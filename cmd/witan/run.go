@@ -9,6 +9,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/witan-kv/witan/cluster"
+	"github.com/witan-kv/witan/cluster/discovery"
 )
 
 // Exit statuses, as etcd has them (contract §5.1).
@@ -52,10 +53,18 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 	return exitOK
 }
 
-// serve runs a member until ctx ends, which is no error.
+// serve runs a member or a gateway until ctx ends, which is no error.
 func serve(ctx context.Context, c config, log zerolog.Logger) error {
 	log.Info().Str("version", version).Str("commit", commit).Str("data-dir", c.DataDir).Msg("witan starts")
+	if c.isGateway() {
+		return runGateway(ctx, c, log)
+	}
 	p, err := open(ctx, c, log)
+	if errors.Is(err, discovery.ErrFull) && c.DiscoveryFallback == "proxy" {
+		log.Warn().Err(err).Msg("discovery cluster full, falling back to proxy")
+		c.Proxy = "on"
+		return runGateway(ctx, c, log)
+	}
 	if err != nil {
 		if ctx.Err() != nil {
 			log.Info().Err(err).AnErr("reason", context.Cause(ctx)).Msg("stopped before the member had started")
