@@ -240,7 +240,7 @@ func (c *council) adopted(ctx context.Context, a *amendment) error {
 		c.struck(a.member, a.since)
 		return nil
 	}
-	soon, cancel := context.WithTimeout(ctx, heals)
+	soon, cancel := context.WithTimeout(ctx, c.heals)
 	defer cancel()
 	for {
 		list, err := c.admin(c.anyone()).Members(soon)
@@ -339,7 +339,7 @@ func (c *council) finish(ctx context.Context, a *amendment, victim, rival *procs
 		}
 	}
 	if !a.down {
-		if err := c.departed(ctx, a.member, returns); err != nil {
+		if err := c.departed(ctx, a.member, c.returns); err != nil {
 			return err
 		}
 	}

@@ -17,6 +17,7 @@ import (
 // council is a trial whose members come and go under load.
 type council struct {
 	*trial
+	limits
 	rng   *rand.Rand
 	load  *load
 	pulse *pulse
@@ -39,13 +40,20 @@ type deed struct {
 	begin, end time.Duration
 }
 
+// limits are what removed members are held to.
+type limits struct {
+	leaves  time.Duration // until the process of a removed member has ended
+	returns time.Duration // until one has that must not come back, or was interrupted on its way out
+	heals   time.Duration // until every member knows of a removal
+}
+
+func promised() limits {
+	return limits{leaves: 10 * time.Second, returns: 30 * time.Second, heals: heals}
+}
+
 const (
 	// changes bounds a membership change, with refusals and elections on the way.
 	changes = 60 * time.Second
-	// leaves is how soon the process of a removed member must have ended.
-	leaves = 10 * time.Second
-	// returns is how soon a process that comes back after its removal must have ended.
-	returns = 30 * time.Second
 	// balances is how soon leaders must be spread evenly (MEM-7).
 	balances = 60 * time.Second
 	// asking is an operator's patience, above the servers' own.
@@ -58,7 +66,7 @@ func (t *trial) assemble(ctx context.Context) (*council, error) {
 		return nil, err
 	}
 	c := &council{
-		trial: t, rng: rand.New(rand.NewPCG(t.opt.seed, 1<<34)), //nolint:gosec // must be repeatable
+		trial: t, limits: promised(), rng: rand.New(rand.NewPCG(t.opt.seed, 1<<34)), //nolint:gosec // must be repeatable
 		ids: map[*procs.Member]string{}, watching: map[*procs.Member][]*watcher{},
 	}
 	list, err := t.admin(t.cluster.Members[0]).Members(ctx)
@@ -290,7 +298,7 @@ func (c *council) retire(ctx context.Context, m *procs.Member) error {
 	if err := c.strike(ctx, m, c.rec.Clock.Now()); err != nil {
 		return err
 	}
-	if err := c.departed(ctx, m, leaves); err != nil {
+	if err := c.departed(ctx, m, c.leaves); err != nil {
 		return err
 	}
 	if err := c.comeback(ctx, m); err != nil {
@@ -351,14 +359,14 @@ func (c *council) refused(ctx context.Context, m *procs.Member, texts ...string)
 	if err := m.Start(); err != nil {
 		return err
 	}
-	soon, cancel := context.WithTimeout(ctx, returns)
+	soon, cancel := context.WithTimeout(ctx, c.returns)
 	defer cancel()
 	status, err := m.Ended(soon)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
 	if err != nil {
-		c.rep.violate(check.Violation{Check: "removed", Detail: fmt.Sprintf("%s must not come back and still ran after %v", m.Name, returns)})
+		c.rep.violate(check.Violation{Check: "removed", Detail: fmt.Sprintf("%s must not come back and still ran after %v", m.Name, c.returns)})
 		return m.Kill()
 	}
 	lines, err := tail.Lines()
@@ -380,7 +388,7 @@ func (c *council) refused(ctx context.Context, m *procs.Member, texts ...string)
 
 // gone asks every member to remove an id again. All must say soon that it is gone for good.
 func (c *council) gone(ctx context.Context, id string) error {
-	soon, cancel := context.WithTimeout(ctx, heals)
+	soon, cancel := context.WithTimeout(ctx, c.heals)
 	defer cancel()
 	for _, m := range c.cluster.Members {
 		for m.Running() && c.ids[m] != "" {

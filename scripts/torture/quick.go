@@ -13,7 +13,7 @@ import (
 func quickScenario() scenario {
 	return scenario{
 		name:     "quick",
-		about:    "a little of everything, for every commit: about a minute",
+		about:    "a little of everything, for every commit: one or two minutes",
 		defaults: options{members: 3, groups: 4, duration: 60 * time.Second},
 		run:      runQuick,
 	}
@@ -33,6 +33,8 @@ func parts() []part {
 		{rootwatchScenario(), func(o *options) { o.duration = 5 * time.Second }},
 		{ttlScenario(), func(o *options) { o.keys, o.duration, o.killLeader = 200, 3*time.Second, true }},
 		{litmusScenario(), func(o *options) { o.groups, o.duration, o.rounds = 4, 6*time.Second, 1000 }},
+		{membersScenario(), func(o *options) { o.grow, o.replace, o.worst = 4, 1, 10*time.Second }},
+		{coordinatorScenario(), func(o *options) { o.grow, o.rounds, o.worst = 4, 3, 10*time.Second }},
 		{powerScenario(), func(o *options) { o.rounds = 2 }},
 	}
 }

@@ -75,7 +75,7 @@ func (c *council) overthrow(ctx context.Context) error {
 		return err
 	}
 	c.hung = nil
-	if err := c.departed(ctx, leader, returns); err != nil {
+	if err := c.departed(ctx, leader, c.returns); err != nil {
 		return err
 	}
 	if err := c.revive(ctx, other); err != nil {
