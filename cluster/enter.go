@@ -50,14 +50,32 @@ func (n *Node) found(ctx context.Context) (*identity, error) {
 		}
 	}
 	for _, a := range n.askOthers(ctx, askTimeout) {
-		for _, m := range a.members {
-			if m.ID == id.MemberID && m.Name != "" {
-				return nil, fmt.Errorf("cluster: member %x has already been bootstrapped, says %s, but its data directory is empty; %s",
-					id.MemberID, a.url, rejoinAdvice)
-			}
+		if err := n.refuseToFound(id, a); err != nil {
+			return nil, err
 		}
 	}
 	return id, nil
+}
+
+// refuseToFound says why the cluster must not be founded when a running member
+// gave an answer: it is founded, with this process as a member that has lost
+// its data since, or with members that are not in the initial cluster.
+func (n *Node) refuseToFound(id *identity, a answer) error {
+	foreign := true
+	for _, m := range a.members {
+		if m.Name != "" && (m.ID == id.MemberID || SameURLs(m.PeerURLs, n.cfg.AdvertisePeerURLs)) {
+			return fmt.Errorf("cluster: member %x has already been bootstrapped, says %s, but its data directory is empty; %s",
+				m.ID, a.url, rejoinAdvice)
+		}
+		if slices.ContainsFunc(id.Members, func(f identityMember) bool { return f.ID == m.ID }) {
+			foreign = false
+		}
+	}
+	if foreign {
+		return fmt.Errorf("cluster: %s is a member of a running cluster (%s); to join that one add this member to it "+
+			"(etcdctl member add NAME URL) and start with --initial-cluster-state=existing", a.url, describeMembers(a.members))
+	}
+	return nil
 }
 
 // enterExisting makes this process the member of a running cluster that was

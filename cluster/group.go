@@ -37,6 +37,7 @@ type group struct {
 	id    int
 	self  uint64 // this member
 	boot  uint64 // a random number of this process
+	seed  string // of the state that the log continues (identity.Seed)
 	log   zerolog.Logger
 	st    *store.Store
 	hub   *watch.Hub

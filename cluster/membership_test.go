@@ -104,6 +104,18 @@ func TestJoinMistakes(t *testing.T) {
 	}
 }
 
+// Nobody founds a cluster at the doors of another one.
+func TestFoundBesideAnotherCluster(t *testing.T) {
+	c := clustertest.Start(t, clustertest.Options{Members: 1})
+	cfg := *c.Config(0)
+	cfg.Name, cfg.DataDir, cfg.Token = "new", filepath.Join(t.TempDir(), "data"), "another"
+	cfg.ListenPeerURLs, cfg.AdvertisePeerURLs = []string{"http://127.0.0.1:0"}, []string{"http://127.0.0.1:1"}
+	cfg.InitialCluster = []cluster.Peer{cfg.InitialCluster[0], {Name: "new", URLs: cfg.AdvertisePeerURLs}}
+	if err := refusedStart(t, &cfg); !strings.Contains(err.Error(), "is a member of a running cluster (m0=") {
+		t.Error(err)
+	}
+}
+
 // lateFounder opens member 2 while the others are down, and starts them again
 // when it has set out to found the cluster with them.
 func lateFounder(t *testing.T, c *clustertest.Cluster) (*cluster.Node, error) {
@@ -242,6 +254,14 @@ func TestLostAndOldDataIsRefused(t *testing.T) {
 		}
 		c.Nodes[2] = n
 		mustPut(t, c.Nodes[2], "/back", "yes")
+		c.Stop(2)
+		c.PutData(2, "")
+		c.Config(2).Join = cluster.JoinNew // its id is not a founder's any more
+		if err := refusedStart(t, c.Config(2)); !strings.Contains(err.Error(), "already been bootstrapped") {
+			t.Errorf("an added member without its data: %v", err)
+		}
+		c.Config(2).Join = cluster.JoinAuto
+		c.Restart(2)
 		if got := c.Nodes[0].Members(); len(got) != 3 {
 			t.Errorf("%d members, want 3", len(got))
 		}

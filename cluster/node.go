@@ -117,13 +117,12 @@ func (n *Node) claimDataDir(ctx context.Context) error {
 	if err := syncDir(filepath.Dir(dir)); err != nil {
 		return fmt.Errorf("cluster: make the data directory: %w", err)
 	}
-	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return fmt.Errorf("cluster: open the data directory: %w", err)
+	var err error
+	if n.lock, err = lockDataDir(dir); err != nil {
+		return err
 	}
-	n.lock = lock
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return fmt.Errorf("cluster: the data directory %s is in use by another process", dir)
+	if err := refuseUnfinished(dir); err != nil {
+		return err
 	}
 	if n.id, err = loadIdentity(dir); err != nil {
 		return err
@@ -144,6 +143,20 @@ func (n *Node) claimDataDir(ctx context.Context) error {
 	n.log.Info().Str("cluster", peer.Target(n.id.ClusterID)).Str("member", peer.Target(n.id.MemberID)).
 		Str("name", n.cfg.Name).Int("groups", n.id.Groups).Bool("restart", n.id.Started).Msg("starting member")
 	return nil
+}
+
+// lockDataDir makes sure that no other process uses a data directory until the
+// file is closed.
+func lockDataDir(dir string) (*os.File, error) {
+	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("cluster: open the data directory: %w", err)
+	}
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		lock.Close()
+		return nil, fmt.Errorf("cluster: the data directory %s is in use by another process", dir)
+	}
+	return lock, nil
 }
 
 // openPeerPort serves the peer port. Raft connections are refused until raft runs.
@@ -183,20 +196,13 @@ func (n *Node) openStores() error {
 	n.metaGroup = raftGroup{shard: metaShard, timeout: timeout, lead: newLeadership(), stopped: n.stopping}
 	var frontiers []uint64
 	for i := range n.id.Groups {
-		st, err := store.Open(store.Options{
-			Dir:        filepath.Join(n.cfg.DataDir, "group-"+strconv.Itoa(i)),
-			Group:      i,
-			Groups:     n.id.Groups,
-			FirstIndex: n.id.FirstIndex,
-			History:    n.cfg.EventHistory,
-			Logger:     n.cfg.Logger.With().Str("component", "store").Int("group", i).Logger(),
-		})
+		st, err := store.Open(storeOptions(&n.cfg, n.id, i))
 		if err != nil {
 			return fmt.Errorf("cluster: group %d: %w", i, err)
 		}
 		g := &group{
 			raftGroup: raftGroup{shard: keyShard(i), timeout: timeout, lead: newLeadership(), stopped: n.stopping},
-			id:        i, self: n.id.MemberID, boot: n.boot,
+			id:        i, self: n.id.MemberID, boot: n.boot, seed: n.id.Seed,
 			log:   n.log.With().Int("group", i).Logger(),
 			st:    st,
 			hub:   watch.NewHub(st, st.Frontier(), tailBytes),
@@ -214,6 +220,10 @@ func (n *Node) openStores() error {
 		g.order = n.order
 	}
 	return nil
+}
+
+func groupDir(dataDir string, group int) string {
+	return filepath.Join(dataDir, "group-"+strconv.Itoa(group))
 }
 
 // tailBytes bounds the events a group keeps in memory for its watchers.

@@ -33,6 +33,9 @@ func (n *Node) catchUpOnce(ctx context.Context) error {
 	if err := readIndexes(ctx, n.raftGroups()); err != nil {
 		return fmt.Errorf("cluster: catch up: %w", err)
 	}
+	if err := n.sealLogs(ctx); err != nil {
+		return err
+	}
 	_, err := n.proposeMeta(ctx, &metaCommand{
 		Op: opPublish, ID: n.id.MemberID, Name: n.cfg.Name, ClientURLs: slices.Sorted(slices.Values(n.cfg.AdvertiseClientURLs)),
 		Instance: n.id.Instance, Boots: n.id.Boots, Nonce: n.boot,

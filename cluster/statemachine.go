@@ -37,6 +37,9 @@ type applied struct {
 // Update implements sm.IOnDiskStateMachine. Watchers hear of a change before
 // its author does: who was answered may count on them.
 func (m *keyMachine) Update(entries []sm.Entry) ([]sm.Entry, error) {
+	if err := m.g.checkSeed(); err != nil {
+		return nil, err
+	}
 	batch := make([]applied, 0, len(entries))
 	var events []*store.Event
 	for i := range entries {

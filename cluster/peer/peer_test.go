@@ -233,6 +233,36 @@ func TestStrangersAreRefused(t *testing.T) {
 	}
 }
 
+// Who was removed or lost its data hears so from any member, whomever it meant to reach.
+func TestUnwantedMembersHearWhy(t *testing.T) {
+	_, b := pair(t)
+	for _, tc := range []struct {
+		err    error
+		status int
+	}{
+		{ErrExpelled, http.StatusGone},
+		{ErrForeignData, http.StatusConflict},
+	} {
+		b.cfg.Admit = func(uint64, Origin) error { return tc.err }
+		conn, err := net.Dial("tcp", b.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if _, err := io.WriteString(conn, upgradeRequest(testCluster, alice, 0x99)); err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if resp.StatusCode != tc.status {
+			t.Errorf("%v is answered with %d, want %d", tc.err, resp.StatusCode, tc.status)
+		}
+	}
+}
+
 // Whatever a connection carries, the member goes on and takes no message of it.
 func TestGarbageEndsOnlyItsConnection(t *testing.T) {
 	frame := func(kind byte, payload []byte) []byte {

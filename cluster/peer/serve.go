@@ -60,16 +60,18 @@ func (t *Transport) identify(r *http.Request) (*inbound, error) {
 	if err != nil || cluster != t.cfg.Cluster {
 		return nil, fmt.Errorf("another cluster: this is %x, not %q", t.cfg.Cluster, r.Header.Get(headerCluster))
 	}
-	to, err := parseTarget(r.Header.Get(headerTo))
-	if err != nil || to != t.cfg.Self {
-		return nil, fmt.Errorf("another member: this is %x, not %q", t.cfg.Self, r.Header.Get(headerTo))
-	}
+	// Whoever must not take part hears so at every address it knows, though
+	// another member may have moved in there.
 	from, err := parseTarget(r.Header.Get(headerFrom))
 	if err == nil {
 		err = t.admit(from, r.Header)
 	}
 	if err != nil {
 		return nil, err
+	}
+	to, err := parseTarget(r.Header.Get(headerTo))
+	if err != nil || to != t.cfg.Self {
+		return nil, fmt.Errorf("another member: this is %x, not %q", t.cfg.Self, r.Header.Get(headerTo))
 	}
 	if from == t.cfg.Self || len(t.cfg.Addresses(from)) == 0 {
 		return nil, fmt.Errorf("%q is not another member of this cluster", r.Header.Get(headerFrom))
