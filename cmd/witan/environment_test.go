@@ -59,12 +59,12 @@ func TestRemarks(t *testing.T) {
 }
 
 func TestUnknownVariablesAreExplained(t *testing.T) {
-	_, notes := parse(t, nil, []string{"ETCD_LISTEN_CLIENT_URL=x", "WITAN_INITAL_CLUSTER=x", "ETCD_BACKUP_DIR=x", "WITAN_MAX_WAL=x", "ETCD_VERSION=3"})
+	_, notes := parse(t, nil, []string{"ETCD_LISTEN_CLIENT_URL=x", "WITAN_INITIAL_CLUSTR=x", "ETCD_BACKUP_DIR=x", "WITAN_MAX_WAL=x", "ETCD_VERSION=3"})
 	want := []string{
 		"environment variable ETCD_BACKUP_DIR is not known and has no effect; did you mean WITAN_BACKUP_DIR?",
 		"environment variable ETCD_LISTEN_CLIENT_URL is not known and has no effect; did you mean ETCD_LISTEN_CLIENT_URLS?",
 		"environment variable ETCD_VERSION is not known and has no effect",
-		"environment variable WITAN_INITAL_CLUSTER is not known and has no effect; did you mean WITAN_INITIAL_CLUSTER?",
+		"environment variable WITAN_INITIAL_CLUSTR is not known and has no effect; did you mean WITAN_INITIAL_CLUSTER?",
 		"environment variable WITAN_MAX_WAL is not known and has no effect; did you mean WITAN_MAX_WALS?",
 	}
 	if diff := cmp.Diff(want, notes); diff != "" {

@@ -20,7 +20,7 @@ func TestDistance(t *testing.T) {
 func TestNearest(t *testing.T) {
 	known := []string{"name", "cors", "debug", "max-wals", "max-snapshots", "listen-peer-urls", "listen-client-urls"}
 	for _, tt := range []struct{ word, want string }{
-		{"nmae", "name"},
+		{"naem", "name"},
 		{"nam", "name"},
 		{"NAME", "name"},
 		{"listen_client_urls", "listen-client-urls"},
