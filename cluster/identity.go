@@ -57,6 +57,9 @@ type identity struct {
 	Seed string `json:"seed,omitempty"`
 	// Removed are ids that never come back, as they were when the cluster began.
 	Removed []uint64 `json:"removed,omitempty"`
+	// Forced says that the member went on alone and has not been started
+	// without ForceNewCluster since (force.go).
+	Forced bool `json:"forced,omitempty"`
 }
 
 type identityMember struct {
@@ -102,8 +105,10 @@ func newIdentity(c *Config) (*identity, error) {
 }
 
 // loadIdentity reads the identity of a data directory, nil if it has none.
-func loadIdentity(dir string) (*identity, error) {
-	b, err := os.ReadFile(filepath.Join(dir, identityFile))
+func loadIdentity(dir string) (*identity, error) { return loadIdentityFrom(dir, identityFile) }
+
+func loadIdentityFrom(dir, name string) (*identity, error) {
+	b, err := os.ReadFile(filepath.Join(dir, name))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -112,7 +117,7 @@ func loadIdentity(dir string) (*identity, error) {
 	}
 	id := new(identity)
 	if err := json.Unmarshal(b, id); err != nil {
-		return nil, fmt.Errorf("cluster: %s in %s cannot be read (%w); restore it from a copy, or remove this member and add it again with an empty data directory", identityFile, dir, err)
+		return nil, fmt.Errorf("cluster: %s in %s cannot be read (%w); restore it from a copy, or remove this member and add it again with an empty data directory", name, dir, err)
 	}
 	if id.Format != identityFormat {
 		return nil, fmt.Errorf("cluster: the data in %s has format %d, this program knows %d: start the version that wrote it", dir, id.Format, identityFormat)
@@ -136,12 +141,14 @@ func HasData(dir string) (bool, error) {
 }
 
 // save writes the identity so that it survives a power cut.
-func (id *identity) save(dir string) error {
+func (id *identity) save(dir string) error { return id.saveAs(dir, identityFile) }
+
+func (id *identity) saveAs(dir, name string) error {
 	b, err := json.MarshalIndent(id, "", "  ")
 	if err != nil {
 		return fmt.Errorf("cluster: %w", err)
 	}
-	if err := writeFileSync(dir, identityFile, append(b, '\n')); err != nil {
+	if err := writeFileSync(dir, name, append(b, '\n')); err != nil {
 		return fmt.Errorf("cluster: write the identity: %w", err)
 	}
 	return nil

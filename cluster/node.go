@@ -124,8 +124,16 @@ func (n *Node) claimDataDir(ctx context.Context) error {
 	if err := refuseUnfinished(dir); err != nil {
 		return err
 	}
+	if err := n.completeAlone(); err != nil {
+		return err
+	}
 	if n.id, err = loadIdentity(dir); err != nil {
 		return err
+	}
+	if n.id != nil || n.cfg.ForceNewCluster {
+		if err := n.goOnAlone(ctx); err != nil {
+			return err
+		}
 	}
 	if n.id == nil {
 		if err := n.enter(ctx); err != nil {
@@ -229,11 +237,11 @@ func groupDir(dataDir string, group int) string {
 // tailBytes bounds the events a group keeps in memory for its watchers.
 const tailBytes = 8 << 20
 
-// startRaft starts a replica of every group.
-func (n *Node) startRaft() error {
+// openLog opens the raft log.
+func (n *Node) openLog() (timing, error) {
 	useRaftLogger(n.cfg.Logger)
 	if err := adoptHostName(filepath.Join(n.cfg.DataDir, raftDir)); err != nil {
-		return err
+		return timing{}, err
 	}
 	listener := leaderListener{metaShard: n.metaGroup.lead}
 	for _, g := range n.groups {
@@ -242,9 +250,18 @@ func (n *Node) startRaft() error {
 	t := newTiming(&n.cfg)
 	var err error
 	if n.nh, err = newNodeHost(nodeHostConfig(&n.cfg, n.id, t, n.transport, listener)); err != nil {
-		return err
+		return timing{}, err
 	}
 	n.raft.Store(n.nh)
+	return t, nil
+}
+
+// startRaft starts a replica of every group.
+func (n *Node) startRaft() error {
+	t, err := n.openLog()
+	if err != nil {
+		return err
+	}
 	if err := n.startMeta(t); err != nil {
 		return err
 	}
@@ -261,11 +278,14 @@ func (n *Node) startRaft() error {
 }
 
 func (n *Node) startMeta(t timing) error {
+	return n.startMetaWith(t, func(uint64, uint64) sm.IStateMachine { return n.meta })
+}
+
+func (n *Node) startMetaWith(t timing, machine sm.CreateStateMachineFunc) error {
 	members, join, err := n.initialMembers(metaShard)
 	if err != nil {
 		return err
 	}
-	machine := func(uint64, uint64) sm.IStateMachine { return n.meta }
 	if err := n.nh.StartReplica(members, join, machine, shardConfig(&n.cfg, n.id, t, metaShard)); err != nil {
 		return fmt.Errorf("cluster: start the meta group: %w", err)
 	}

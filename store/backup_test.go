@@ -97,7 +97,7 @@ func seed(t tester, root string, backup []byte, groups int, first uint64) []*rep
 	for g := range groups {
 		r := &replica{t: t, root: root, opt: store.Options{Group: g, Groups: groups, FirstIndex: first, FlushInterval: never, History: 20}}
 		r.opt.Dir = r.newDir()
-		s, err := store.NewSeeder(r.opt, "seed")
+		s, err := store.NewSeeder(r.opt)
 		r.must(err)
 		replicas, seeders = append(replicas, r), append(seeders, s)
 	}
@@ -107,7 +107,7 @@ func seed(t tester, root string, backup []byte, groups int, first uint64) []*rep
 		replicas[0].must(seeders[route(nodes[i].Key, groups)].Add(&nodes[i]))
 	}
 	for g, s := range seeders {
-		replicas[g].must(s.Finish())
+		replicas[g].must(s.Finish("seed"))
 		_, err := store.Verify(replicas[g].opt)
 		replicas[g].must(err)
 		replicas[g].open()
@@ -440,25 +440,28 @@ func TestBackupEnds(t *testing.T) {
 
 func TestSeederRefuses(t *testing.T) {
 	o := oneGroup(never)
-	if _, err := store.NewSeeder(o, "seed"); err == nil {
+	if _, err := store.NewSeeder(o); err == nil {
 		t.Error("no directory")
 	}
 	o.Dir = t.TempDir()
-	if _, err := store.NewSeeder(o, ""); err == nil {
-		t.Error("no seed")
-	}
 	r := newReplica(t, t.TempDir(), o)
 	r.close()
-	if _, err := store.NewSeeder(r.opt, "seed"); err == nil || !strings.Contains(err.Error(), "holds a store already") {
+	if _, err := store.NewSeeder(r.opt); err == nil || !strings.Contains(err.Error(), "holds a store already") {
 		t.Errorf("over a store: %v", err)
 	}
-	s, err := store.NewSeeder(o, "seed")
+	s, err := store.NewSeeder(o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	n := store.SavedNode{Key: store.ParseKey("/late"), CreatedIndex: 4, ModifiedIndex: 4}
 	if err := s.Add(&n); err == nil {
 		t.Error("a node above the first index")
+	}
+	for _, key := range []string{"/b", "/a"} {
+		n := store.SavedNode{Key: store.ParseKey(key), CreatedIndex: 1, ModifiedIndex: 1}
+		if err := s.Add(&n); (err == nil) != (key == "/b") {
+			t.Errorf("%s: %v", key, err)
+		}
 	}
 	if err := s.Abort(); err != nil {
 		t.Fatal(err)

@@ -59,6 +59,8 @@ type kv struct {
 	head     head
 	active   *generation
 	flushing *generation // being written to disk; nil when nothing is
+	recent   recent
+	drops    uint64 // generations dropped
 	db       *database
 	closed   bool
 }
@@ -98,11 +100,33 @@ func (s *kv) rotate() *generation {
 	return s.flushing
 }
 
-// drop forgets the generation that was written to disk.
+// drop forgets the generation that was written to disk, but for the newest
+// versions of its nodes.
 func (s *kv) drop() {
+	var nodes []*chain
+	for place, c := range s.flushing.chains {
+		if place[0] == spaceNode {
+			nodes = append(nodes, c)
+		}
+	}
+	for len(nodes) > publishBatch {
+		s.remember(nodes[:publishBatch])
+		nodes = nodes[publishBatch:]
+	}
+	s.remember(nodes)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.flushing = nil
+	s.drops++
+}
+
+// remember enters the newest versions of the chains of the generation being written.
+func (s *kv) remember(chains []*chain) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range chains {
+		s.recent.put(c.place, c.versions[len(c.versions)-1])
+	}
 }
 
 // replace continues with another database, whose content h describes. It
@@ -112,7 +136,8 @@ func (s *kv) replace(db *database, h head) *database {
 	defer s.mu.Unlock()
 	old := s.db
 	s.db, s.head = db, h
-	s.active, s.flushing = newGeneration(), nil
+	s.active, s.flushing, s.recent = newGeneration(), nil, newRecent()
+	s.drops++
 	return old
 }
 
@@ -170,31 +195,52 @@ func (v *view) release() { v.db.release(v.low) }
 
 // get returns what place held at the given index.
 func (v *view) get(place []byte, at uint64) (value string, index uint64, found bool, err error) {
-	if p, pending := v.pending(place, at); pending {
+	p, known, drops := v.known(place, at)
+	if known {
 		return p.value, p.index, !p.gone, nil
 	}
-	return v.db.get(bytes.Clone(place), at) // a clone, so that callers can look up from their stack
+	value, index, found, err = v.db.get(bytes.Clone(place), at) // a clone, so that callers can look up from their stack
+	if found && err == nil && place[0] == spaceNode && at == v.head.frontier {
+		v.kv.learn(place, version{index: index, value: value}, v.db, drops)
+	}
+	return value, index, found, err
 }
 
-// pending looks a place up in the overlay. A view whose database was replaced
-// does without: everything it may read was written to its database before.
-func (v *view) pending(place []byte, at uint64) (version, bool) {
+// known looks a place up in memory. A view whose database was replaced does
+// without: everything it may read was written to its database before.
+func (v *view) known(place []byte, at uint64) (_ version, known bool, drops uint64) {
 	v.kv.mu.RLock()
 	defer v.kv.mu.RUnlock()
 	if v.kv.db != v.db {
-		return version{}, false
+		return version{}, false, 0
 	}
-	if c := v.kv.active.chains[string(place)]; c != nil {
-		if p, ok := c.at(at); ok {
-			return p, true
+	for _, g := range []*generation{v.kv.active, v.kv.flushing} {
+		if g == nil {
+			continue
+		}
+		if c := g.chains[string(place)]; c != nil {
+			if p, ok := c.at(at); ok {
+				return p, true, 0
+			}
 		}
 	}
-	if v.kv.flushing != nil {
-		if c := v.kv.flushing.chains[string(place)]; c != nil {
-			return c.at(at)
-		}
+	if p, ok := v.kv.recent.get(place); ok && p.index <= at {
+		return p, true, 0
 	}
-	return version{}, false
+	return version{}, false, v.kv.drops
+}
+
+// learn enters what was read of a place, the newest version when a number of
+// generations had been dropped, if it is certainly still the newest: what came
+// since is in the overlay.
+func (s *kv) learn(place []byte, v version, db *database, drops uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.db != db || s.drops != drops || s.active.chains[string(place)] != nil ||
+		s.flushing != nil && s.flushing.chains[string(place)] != nil {
+		return
+	}
+	s.recent.put(string(place), v)
 }
 
 // close makes every later view fail.

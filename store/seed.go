@@ -8,6 +8,8 @@ import (
 	"os"
 
 	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/pb"
+	"github.com/dgraph-io/ristretto/v2/z"
 )
 
 // Seeder makes a store whose tree comes from a backup. To the log it is as
@@ -16,21 +18,27 @@ type Seeder struct {
 	opt    Options
 	lock   *os.File
 	db     *database
-	batch  *badger.WriteBatch
 	ledger ledger
 	digest digest
+
+	// Nodes come in order, so Badger can write its tables at once where they
+	// will stay. The notes of the expiry queue are in no order and wait.
+	stream *badger.StreamWriter
+	page   *z.Buffer
+	last   string
+	notes  []mutation
 }
+
+// seedPage is how many bytes of nodes are handed to Badger at once.
+const seedPage = 4 << 20
 
 // NewSeeder begins a store in o.Dir, where none is. Its frontier is
 // o.FirstIndex, which lies above all indexes of the nodes to come; what
-// happened up to there is not known to watchers. seed names the backup.
-func NewSeeder(o Options, seed string) (_ *Seeder, err error) {
+// happened up to there is not known to watchers.
+func NewSeeder(o Options) (_ *Seeder, err error) {
 	o.setDefaults()
 	if err := o.validate(); err != nil {
 		return nil, err
-	}
-	if seed == "" {
-		return nil, errors.New("store: a seeded store needs the name of its seed")
 	}
 	lock, err := openLock(o.Dir)
 	if err != nil {
@@ -50,19 +58,29 @@ func NewSeeder(o Options, seed string) (_ *Seeder, err error) {
 	if err != nil {
 		return nil, err
 	}
-	h := head{frontier: o.FirstIndex, born: o.FirstIndex, seed: seed}
-	return &Seeder{
-		opt: o, lock: lock, db: db, batch: db.badger.NewManagedWriteBatch(),
+	h := head{frontier: o.FirstIndex, born: o.FirstIndex}
+	s := &Seeder{
+		opt: o, lock: lock, db: db, stream: db.badger.NewStreamWriter(), page: z.NewBuffer(seedPage, "seed"),
 		ledger: ledger{group: o.Group, groups: o.Groups, head: h, repeats: repeats{}},
-	}, nil
+	}
+	if err := s.stream.Prepare(); err != nil {
+		s.stream.Cancel()
+		return nil, errors.Join(fmt.Errorf("store: seed: %w", err), s.closeDatabase())
+	}
+	return s, nil
 }
 
-// Add puts a node into the store. Its directory may come before or after it.
+// Add puts a node into the store. Nodes come in the order of a backup.
 func (s *Seeder) Add(n *SavedNode) error {
 	h := &s.ledger.head
+	place := nodePlace(n.Key)
 	if n.ModifiedIndex > h.frontier {
-		return fmt.Errorf("store: %s was changed at %d, after %d", n.Key, n.ModifiedIndex, h.frontier)
+		return fmt.Errorf("store: seed: %s was changed at %d, after %d", n.Key, n.ModifiedIndex, h.frontier)
 	}
+	if place <= s.last {
+		return fmt.Errorf("store: seed: %s is not where it belongs", n.Key)
+	}
+	s.last = place
 	r := record{
 		dir: n.Dir, created: n.CreatedIndex, modified: n.ModifiedIndex,
 		hasTTL: n.HasTTL, expiration: n.Expiration, value: n.Value,
@@ -70,45 +88,72 @@ func (s *Seeder) Add(n *SavedNode) error {
 	if n.HasTTL {
 		r.deadline = min(int64(n.Left), math.MaxInt64-1) // the clock starts at 0
 		h.timed++
-		if err := s.put(queueKey(r.deadline, n.Key), queued, n.ModifiedIndex); err != nil {
-			return err
-		}
+		s.notes = append(s.notes, mutation{queueKey(r.deadline, n.Key), version{index: n.ModifiedIndex, value: queued}})
 	}
-	return s.put(nodePlace(n.Key), r.encode(n.ModifiedIndex), n.ModifiedIndex)
+	m := mutation{place, version{index: n.ModifiedIndex, value: r.encode(n.ModifiedIndex)}}
+	h.hash = s.digest.version(h.hash, &m)
+	badger.KVToBuffer(&pb.KV{Key: []byte(place), Value: []byte(m.value), Version: firstVersion + m.index}, s.page)
+	if s.page.LenNoPadding() < seedPage {
+		return nil
+	}
+	return s.flush()
 }
 
-func (s *Seeder) put(place, value string, index uint64) error {
-	m := mutation{place, version{index: index, value: value}}
-	s.ledger.head.hash = s.digest.version(s.ledger.head.hash, &m)
-	if err := writeVersion(s.batch, m.place, m.version); err != nil {
+func (s *Seeder) flush() error {
+	if err := s.stream.Write(s.page); err != nil {
 		return fmt.Errorf("store: seed: %w", err)
 	}
+	s.page.Reset()
 	return nil
 }
 
-// Finish completes the store and makes it durable.
-func (s *Seeder) Finish() error {
-	err := s.batch.Flush()
-	if err == nil {
-		s.ledger.head.hash = s.digest.position(&s.ledger.head)
-		err = s.db.writeLedger(s.ledger.encode())
+// Finish completes the store and makes it durable. seed names the backup and
+// is not empty. Whatever Finish returns, the Seeder is of no use afterwards.
+func (s *Seeder) Finish(seed string) error {
+	s.ledger.head.seed = seed
+	if err := s.complete(); err != nil {
+		return errors.Join(err, s.Abort())
 	}
-	if err = errors.Join(err, s.close()); err != nil {
+	if err := errors.Join(s.page.Release(), s.closeDatabase(), s.lock.Close()); err != nil {
 		return fmt.Errorf("store: seed: %w", err)
 	}
 	return writeCurrent(s.opt.Dir, 1)
 }
 
-// Abort ends without a store. What is in the directory is to be removed.
-func (s *Seeder) Abort() error {
-	s.batch.Cancel()
-	return s.close()
+// complete writes what Add has left.
+func (s *Seeder) complete() error {
+	if err := s.flush(); err != nil {
+		return err
+	}
+	if err := s.stream.Flush(); err != nil {
+		return fmt.Errorf("store: seed: %w", err)
+	}
+	batch := s.db.badger.NewManagedWriteBatch()
+	defer batch.Cancel()
+	for i := range s.notes {
+		m := &s.notes[i]
+		s.ledger.head.hash = s.digest.version(s.ledger.head.hash, m)
+		if err := writeVersion(batch, m.place, m.version); err != nil {
+			return fmt.Errorf("store: seed: %w", err)
+		}
+	}
+	if err := batch.Flush(); err != nil {
+		return fmt.Errorf("store: seed: %w", err)
+	}
+	s.ledger.head.hash = s.digest.position(&s.ledger.head)
+	return s.db.writeLedger(s.ledger.encode())
 }
 
-func (s *Seeder) close() error {
+// Abort ends without a store. What is in the directory is to be removed.
+func (s *Seeder) Abort() error {
+	s.stream.Cancel()
+	return errors.Join(s.page.Release(), s.closeDatabase(), s.lock.Close())
+}
+
+func (s *Seeder) closeDatabase() error {
 	s.db.retire(false)
 	<-s.db.closed
-	return errors.Join(s.db.err, s.lock.Close())
+	return s.db.err
 }
 
 // Seed names the copy that the tree began as, "" if it began empty.
