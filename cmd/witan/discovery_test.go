@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -52,6 +53,13 @@ func peerFlags(t *testing.T, name string) []string {
 	t.Helper()
 	peer := freeURL(t)
 	return []string{"--name", name, "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer}
+}
+
+// clientFlags are the flags of a member that clients find where it says it is.
+func clientFlags(t *testing.T) []string {
+	t.Helper()
+	client := freeURL(t)
+	return []string{"--listen-client-urls", client, "--advertise-client-urls", client}
 }
 
 // newToken tells a discovery service how many members there will be and returns
@@ -168,7 +176,8 @@ func ready(t *testing.T, members []*process) []string {
 
 // TestWitanThroughWitan lets members find each other through another one, by
 // the commands of docs/discovery.md. One of them is killed when it has
-// registered, comes back and is still one of the three.
+// registered, comes back and is still one of the three. Whoever comes later ends
+// or becomes a gateway.
 func TestWitanThroughWitan(t *testing.T) {
 	const page = "../../docs/discovery.md"
 	const shown = "http://127.0.0.1:2379"
@@ -188,7 +197,10 @@ func TestWitanThroughWitan(t *testing.T) {
 	u := service.url + strings.Fields(rest)[0]
 	runExample(t, run[0], shown, service.url)
 
-	dir, flags := t.TempDir(), append(peerFlags(t, "infra0"), "--discovery", u)
+	flagsOf := func(name string) []string {
+		return slices.Concat(peerFlags(t, name), clientFlags(t), []string{"--discovery", u})
+	}
+	dir, flags := t.TempDir(), flagsOf("infra0")
 	first := launch(t, dir, flags...)
 	eventually(t, "the first registers", func() bool { return strings.Contains(first.logged(), "waiting for 2 more") })
 	first.stop(t, syscall.SIGKILL)
@@ -196,19 +208,25 @@ func TestWitanThroughWitan(t *testing.T) {
 	members := []*process{launch(t, dir, flags...)}
 	eventually(t, "the first comes back", func() bool { return strings.Contains(members[0].logged(), "is registered already and goes on") })
 	for _, name := range []string{"infra1", "infra2"} {
-		members = append(members, launch(t, t.TempDir(), append(peerFlags(t, name), "--discovery", u)...))
+		members = append(members, launch(t, t.TempDir(), flagsOf(name)...))
 		eventually(t, name+" registers", func() bool { return strings.Contains(members[len(members)-1].logged(), "discovery: registered") })
 	}
 	checkCluster(t, ready(t, members))
 	runExample(t, run[1], shown, service.url)
 
-	fourth := launch(t, t.TempDir(), append(peerFlags(t, "infra3"), "--discovery", u, "--discovery-fallback", "exit")...)
+	fourth := launch(t, t.TempDir(), append(flagsOf("infra3"), "--discovery-fallback", "exit")...)
 	<-fourth.done
 	if got := fourth.cmd.ProcessState.ExitCode(); got != exitFailed {
 		t.Errorf("the fourth ended with %d", got)
 	}
 	if !strings.Contains(fourth.logged(), "discovery: cluster is full: the 3 members of "+u+" are known and this one is not among them; ") {
 		t.Errorf("the fourth does not say why")
+	}
+
+	gateway := startProcess(t, t.TempDir(), flagsOf("infra4")...)
+	eventually(t, "the fifth forwards", func() bool { _, ok := tryGet(t, gateway.url+"/v2/keys/written0"); return ok })
+	if log := gateway.logged(); !strings.Contains(log, "falling back to proxy") || !strings.Contains(log, "proxy: endpoints found") {
+		t.Error("the fifth does not say that it has become a gateway")
 	}
 
 	// From now on the service is not needed.
