@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	// hurry is the pause between two looks while no member is known, and the
-	// least one after a member has failed.
+	// hurry is the pause between two looks while a member has yet to say where
+	// its clients go, and the least one after a member has failed.
 	hurry = time.Second
 
 	askTimeout     = 5 * time.Second
@@ -32,10 +32,11 @@ type directory struct {
 	soon    chan struct{}
 
 	// Of follow's goroutine alone.
-	peers  []string
-	saved  []string // what file holds, as far as we know
-	silent bool     // no member has answered, and that was said
-	found  bool     // a member has answered before
+	peers   []string
+	saved   []string // what file holds, as far as we know
+	partial bool     // there is a member that cannot be in the line yet
+	silent  bool     // no member has answered, and that was said
+	found   bool     // a member has answered before
 }
 
 func newDirectory(g *Gateway) *directory {
@@ -47,6 +48,7 @@ func newDirectory(g *Gateway) *directory {
 		file:    g.config.File,
 		soon:    make(chan struct{}, 1),
 		peers:   g.config.PeerURLs,
+		partial: true,
 	}
 }
 
@@ -64,7 +66,7 @@ func (d *directory) follow(ctx context.Context) {
 	for ctx.Err() == nil {
 		d.look(ctx)
 		pause := d.refresh
-		if d.line.empty() {
+		if d.partial {
 			pause = min(pause, hurry)
 		}
 		d.rest(ctx, pause)
@@ -117,6 +119,7 @@ type member struct {
 type list struct {
 	peers   []string // sorted
 	clients []url.URL
+	partial bool // one has not started
 }
 
 // ask reads the list of members from one of them.
@@ -148,6 +151,7 @@ func read(peer string, members []member) (list, error) {
 	var l list
 	for _, m := range members {
 		l.peers = append(l.peers, m.PeerURLs...)
+		l.partial = l.partial || len(m.ClientURLs) == 0
 		for _, raw := range m.ClientURLs {
 			u, err := url.Parse(raw)
 			if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
@@ -178,7 +182,7 @@ func (d *directory) learn(l list) {
 		d.log.Info().Msgf("proxy: endpoints found again %q", endpoints)
 	}
 	d.found, d.silent = true, false
-	d.peers = l.peers
+	d.peers, d.partial = l.peers, l.partial
 	if d.file == "" || slices.Equal(d.saved, l.peers) {
 		return
 	}
