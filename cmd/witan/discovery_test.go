@@ -157,7 +157,7 @@ func TestWitanThroughEtcd(t *testing.T) {
 	checkCluster(t, ready(t, members))
 	for _, m := range members {
 		own := m.cmd.Args[len(m.cmd.Args)-3]
-		if want := memberID(own, u); !strings.Contains(m.logged(), `"member":"`+want+`"`) {
+		if want := discoveredID(own, u); !strings.Contains(m.logged(), `"member":"`+want+`"`) {
 			t.Errorf("the member at %s is not %s", own, want)
 		}
 	}
@@ -433,7 +433,7 @@ func portOf(raw string) uint16 {
 	return uint16(port)
 }
 
-// memberID is the id of a member with one peer URL, as it is written.
-func memberID(peer, token string) string {
+// discoveredID is the id of a member with one peer URL, as it is written.
+func discoveredID(peer, token string) string {
 	return strconv.FormatUint(cluster.MemberID([]string{peer}, token), 16)
 }
