@@ -195,24 +195,30 @@ func (v *view) release() { v.db.release(v.low) }
 
 // get returns what place held at the given index.
 func (v *view) get(place []byte, at uint64) (value string, index uint64, found bool, err error) {
-	p, known, drops := v.known(place, at)
+	p, known, now := v.known(place, at)
 	if known {
 		return p.value, p.index, !p.gone, nil
 	}
 	value, index, found, err = v.db.get(bytes.Clone(place), at) // a clone, so that callers can look up from their stack
-	if found && err == nil && place[0] == spaceNode && at == v.head.frontier {
-		v.kv.learn(place, version{index: index, value: value}, v.db, drops)
+	if found && err == nil && place[0] == spaceNode && now.frontier == at {
+		v.kv.learn(place, version{index: index, value: value}, v.db, now.drops)
 	}
 	return value, index, found, err
 }
 
+// moment is what tells whether something has changed.
+type moment struct {
+	frontier uint64
+	drops    uint64
+}
+
 // known looks a place up in memory. A view whose database was replaced does
 // without: everything it may read was written to its database before.
-func (v *view) known(place []byte, at uint64) (_ version, known bool, drops uint64) {
+func (v *view) known(place []byte, at uint64) (_ version, known bool, now moment) {
 	v.kv.mu.RLock()
 	defer v.kv.mu.RUnlock()
 	if v.kv.db != v.db {
-		return version{}, false, 0
+		return version{}, false, moment{}
 	}
 	for _, g := range []*generation{v.kv.active, v.kv.flushing} {
 		if g == nil {
@@ -220,19 +226,18 @@ func (v *view) known(place []byte, at uint64) (_ version, known bool, drops uint
 		}
 		if c := g.chains[string(place)]; c != nil {
 			if p, ok := c.at(at); ok {
-				return p, true, 0
+				return p, true, moment{}
 			}
 		}
 	}
 	if p, ok := v.kv.recent.get(place); ok && p.index <= at {
-		return p, true, 0
+		return p, true, moment{}
 	}
-	return version{}, false, v.kv.drops
+	return version{}, false, moment{frontier: v.kv.head.frontier, drops: v.kv.drops}
 }
 
-// learn enters what was read of a place, the newest version when a number of
-// generations had been dropped, if it is certainly still the newest: what came
-// since is in the overlay.
+// learn enters what was read of a place, the newest version at a moment with
+// that many drops, if it certainly still is: what came since is in the overlay.
 func (s *kv) learn(place []byte, v version, db *database, drops uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
