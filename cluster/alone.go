@@ -36,10 +36,14 @@ func (n *Node) standAlone(ctx context.Context, g *raftGroup) {
 // voters lists the voters of a group as this replica knows them, nil when it has applied nothing yet.
 func (n *Node) voters(shard uint64) []uint64 { return n.allVoters()[shard] }
 
-// allVoters is voters of every group, by shard.
+// allVoters is voters of every group, by shard. A member that is going down knows none.
 func (n *Node) allVoters() map[uint64][]uint64 {
 	out := map[uint64][]uint64{}
-	for _, s := range n.nh.GetNodeHostInfo(dragonboat.NodeHostInfoOption{SkipLogInfo: true}).ShardInfoList {
+	info := n.nh.GetNodeHostInfo(dragonboat.NodeHostInfoOption{SkipLogInfo: true})
+	if info == nil { // raft is closed
+		return out
+	}
+	for _, s := range info.ShardInfoList {
 		if !s.Pending {
 			out[s.ShardID] = slices.Sorted(maps.Keys(s.Replicas))
 		}

@@ -270,6 +270,19 @@ func TestTTLExpires(t *testing.T) {
 }
 
 // A member that lost its data is not let in again under its old id.
+// A member that is going down is still asked who it is: by those who watch it, and by its own parts.
+func TestStatusOfAStoppedMember(t *testing.T) {
+	c := clustertest.Start(t, clustertest.Options{Members: 1})
+	n := c.Nodes[0]
+	if s := n.Status(); len(s.Meta.Voters) != 1 || len(s.Groups[0].Voters) != 1 {
+		t.Errorf("the voters are %v and %v, want this member", s.Meta.Voters, s.Groups[0].Voters)
+	}
+	c.Stop(0)
+	if s := n.Status(); len(s.Meta.Voters) != 0 || len(s.Groups[0].Voters) != 0 {
+		t.Errorf("the voters are %v and %v, and nothing runs", s.Meta.Voters, s.Groups[0].Voters)
+	}
+}
+
 func TestWipedMemberIsRefused(t *testing.T) {
 	c := clustertest.Start(t, clustertest.Options{Members: 3})
 	c.Stop(2)
