@@ -285,6 +285,38 @@ func (c *council) replace(ctx context.Context, m *procs.Member) error {
 	return nil
 }
 
+// move lets a member go to another address, which it must not forget and the others must learn of.
+func (c *council) move(ctx context.Context, m *procs.Member) error {
+	c.say("move %s", m.Name)
+	since := c.rec.Clock.Now()
+	if err := c.fell(m); err != nil {
+		return err
+	}
+	if err := c.cluster.Move(m); err != nil {
+		return err
+	}
+	soon, cancel := context.WithTimeout(ctx, changes)
+	defer cancel()
+	for {
+		v, err := c.admin(c.anyone()).Update(soon, c.ids[m], m.Peer)
+		c.answered("update", v, err)
+		if err == nil && v.Status == http.StatusNoContent {
+			break
+		}
+		if pause(soon, 100*time.Millisecond) != nil {
+			return c.notHealed(ctx, fmt.Errorf("%s was not moved within %v: %v, %w", m.Name, changes, v, err))
+		}
+	}
+	if err := c.revive(ctx, m); err != nil {
+		return err
+	}
+	if err := c.settled(ctx); err != nil {
+		return err
+	}
+	c.did("move", since)
+	return nil
+}
+
 // fell kills a member.
 func (c *council) fell(m *procs.Member) error {
 	c.look.restarted(m.ID)

@@ -12,7 +12,7 @@ import (
 func membersScenario() scenario {
 	return scenario{
 		name:     "members",
-		about:    "members are added, replaced one after another and removed, under load",
+		about:    "members are added, replaced one after another, moved and removed, under load",
 		defaults: options{members: 3, groups: 4, grow: 5, rate: 20, worst: 3 * time.Second, duration: time.Second},
 		flags: func(f *flag.FlagSet, o *options) {
 			councilFlags(f, o)
@@ -29,7 +29,7 @@ func councilFlags(f *flag.FlagSet, o *options) {
 	f.DurationVar(&o.worst, "worst", o.worst, "a longer time without writes in a key group is a violation")
 }
 
-// runMembers grows the cluster, replaces every member, and shrinks it again (MEM-1, MEM-4, MEM-6).
+// runMembers grows the cluster, replaces every member, moves one, and shrinks it again (MEM-1, MEM-4, MEM-6).
 func runMembers(ctx context.Context, t *trial) error {
 	c, err := t.assemble(ctx)
 	if err != nil {
@@ -65,6 +65,12 @@ func (c *council) rotate(ctx context.Context) error {
 		if err := c.breathe(ctx); err != nil {
 			return err
 		}
+	}
+	if err := c.move(ctx, c.cluster.Members[c.rng.IntN(len(c.cluster.Members))]); err != nil {
+		return err
+	}
+	if err := c.breathe(ctx); err != nil {
+		return err
 	}
 	for len(c.cluster.Members) > c.opt.members {
 		if err := c.retire(ctx, c.cluster.Members[c.rng.IntN(len(c.cluster.Members))]); err != nil {

@@ -34,7 +34,7 @@ func parts() []part {
 		{ttlScenario(), func(o *options) { o.keys, o.duration, o.killLeader = 200, 3*time.Second, true }},
 		{litmusScenario(), func(o *options) { o.groups, o.duration, o.rounds = 4, 6*time.Second, 1000 }},
 		{membersScenario(), func(o *options) { o.grow, o.replace, o.worst = 4, 1, 10*time.Second }},
-		{coordinatorScenario(), func(o *options) { o.grow, o.rounds, o.worst = 4, 3, 10*time.Second }},
+		{coordinatorScenario(), func(o *options) { o.grow, o.rounds, o.worst = 4, 2, 10*time.Second }},
 		{powerScenario(), func(o *options) { o.rounds = 2 }},
 	}
 }

@@ -54,11 +54,17 @@ func (a Admin) Members(ctx context.Context) ([]Member, error) {
 
 // Add asks for a new member. An error means that no whole answer came: it may have been added or not.
 func (a Admin) Add(ctx context.Context, peerURL string) (Verdict, error) {
-	body, err := json.Marshal(map[string][]string{"peerURLs": {peerURL}})
-	if err != nil {
-		return Verdict{}, fmt.Errorf("api: %w", err)
-	}
-	return a.change(ctx, http.MethodPost, "", body)
+	return a.change(ctx, http.MethodPost, "", peerURLs(peerURL))
+}
+
+// Update tells where a member will serve its peers from now on.
+func (a Admin) Update(ctx context.Context, id, peerURL string) (Verdict, error) {
+	return a.change(ctx, http.MethodPut, "/"+id, peerURLs(peerURL))
+}
+
+func peerURLs(url string) []byte {
+	body, _ := json.Marshal(map[string][]string{"peerURLs": {url}}) // strings always can
+	return body
 }
 
 // Remove asks for a member's removal.

@@ -82,6 +82,19 @@ func (c *Cluster) Add() (*Member, error) {
 	return m, nil
 }
 
+// Move gives a member that does not run another address for its peers.
+func (c *Cluster) Move(m *Member) error {
+	if m.Running() {
+		return fmt.Errorf("procs: %s is running and cannot move", m.Name)
+	}
+	ports, err := freePorts(1, c.taken)
+	if err != nil {
+		return err
+	}
+	m.Peer = fmt.Sprintf("http://127.0.0.1:%d", ports[0])
+	return nil
+}
+
 // Drop takes a member off the list. Its log still counts, and its process, if any, ends with the cluster.
 func (c *Cluster) Drop(m *Member) {
 	if i := slices.Index(c.Members, m); i >= 0 {
