@@ -14,10 +14,12 @@ import (
 )
 
 func coordinatorScenario() scenario {
+	defaults := councilDefaults()
+	defaults.rounds = 20
 	return scenario{
 		name:     "coordinator",
 		about:    "the member that carries a membership change out is killed after a random step of it, under load",
-		defaults: options{members: 3, groups: 4, grow: 5, rate: 20, rounds: 20, worst: 3 * time.Second, duration: time.Second},
+		defaults: defaults,
 		flags: func(f *flag.FlagSet, o *options) {
 			councilFlags(f, o)
 			f.IntVar(&o.rounds, "rounds", o.rounds, "changes interrupted")

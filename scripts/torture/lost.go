@@ -12,10 +12,12 @@ import (
 )
 
 func lostScenario() scenario {
+	defaults := councilDefaults()
+	defaults.rounds = 2
 	return scenario{
 		name:     "lost",
 		about:    "disks are lost or rolled back: members replace themselves where they may and are refused where not, under load",
-		defaults: options{members: 3, groups: 4, rounds: 2, rate: 20, worst: 3 * time.Second, duration: time.Second},
+		defaults: defaults,
 		flags: func(f *flag.FlagSet, o *options) {
 			councilFlags(f, o)
 			f.IntVar(&o.rounds, "rounds", o.rounds, "how often each member is struck")

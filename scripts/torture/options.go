@@ -39,6 +39,7 @@ type options struct {
 	fresh      bool
 	pause      bool
 	worst      time.Duration
+	worstGroup time.Duration // worst of one key group
 	keys       int
 	killLeader bool
 	entries    string

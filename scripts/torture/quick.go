@@ -33,8 +33,8 @@ func parts() []part {
 		{rootwatchScenario(), func(o *options) { o.duration = 5 * time.Second }},
 		{ttlScenario(), func(o *options) { o.keys, o.duration, o.killLeader = 200, 3*time.Second, true }},
 		{litmusScenario(), func(o *options) { o.groups, o.duration, o.rounds = 4, 6*time.Second, 1000 }},
-		{membersScenario(), func(o *options) { o.grow, o.replace, o.worst = 4, 1, 10*time.Second }},
-		{coordinatorScenario(), func(o *options) { o.grow, o.rounds, o.worst = 4, 2, 10*time.Second }},
+		{membersScenario(), func(o *options) { o.grow, o.replace, o.worst, o.worstGroup = 4, 1, 10*time.Second, 20*time.Second }},
+		{coordinatorScenario(), func(o *options) { o.grow, o.rounds, o.worst, o.worstGroup = 4, 2, 10*time.Second, 20*time.Second }},
 		{powerScenario(), func(o *options) { o.rounds = 2 }},
 	}
 }

@@ -9,10 +9,12 @@ import (
 )
 
 func upheavalScenario() scenario {
+	defaults := councilDefaults()
+	defaults.members, defaults.rounds = 5, 5
 	return scenario{
 		name:     "upheaval",
 		about:    "a leader hangs, is removed behind its back while another member is killed, and wakes up, under load",
-		defaults: options{members: 5, groups: 4, rounds: 5, rate: 20, worst: 5 * time.Second, duration: time.Second},
+		defaults: defaults,
 		flags: func(f *flag.FlagSet, o *options) {
 			councilFlags(f, o)
 			f.IntVar(&o.rounds, "rounds", o.rounds, "leaders removed")
