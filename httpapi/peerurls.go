@@ -28,7 +28,7 @@ const maxMemberBytes = 64 << 10
 // readPeerURLs returns the peer URLs that the body of a request names, each
 // once, in ascending order. If there is a fault in it, it has been answered.
 func (s *Server) readPeerURLs(w http.ResponseWriter, r *http.Request) (urls []string, ok bool) {
-	if ct := mediaType(r.Header.Get(headerContentType)); !strings.EqualFold(ct, "application/json") {
+	if ct := mediaType(r.Header.Get(headerContentType)); ct != "application/json" {
 		writeMessage(w, http.StatusUnsupportedMediaType, "Bad Content-Type "+ct+", accept application/json")
 		return nil, false
 	}
@@ -47,7 +47,8 @@ func (s *Server) readPeerURLs(w http.ResponseWriter, r *http.Request) (urls []st
 	return urls, true
 }
 
-// mediaType returns a Content-Type without its parameters, as etcd shows it.
+// mediaType returns a Content-Type without its parameters, read as etcd does:
+// only if there are some does its case not matter.
 func mediaType(contentType string) string {
 	if before, _, found := strings.Cut(contentType, ";"); found {
 		return strings.TrimSpace(strings.ToLower(before))

@@ -161,6 +161,10 @@ func (p *pair) wholeBodies(c *comparer, x *exchange) {
 	case strings.HasPrefix(path, "/metrics"), strings.HasPrefix(path, "/debug/"):
 	case strings.HasPrefix(path, "/v2/stats/"):
 		c.shapes(l, r)
+	case path == machinesPath:
+		p.machines(c, l, r)
+	case strings.HasPrefix(path, membersPrefix):
+		p.members(c, x.reqs[left].method, l, r)
 	default:
 		c.bodies(p.sides[left].memory.anonymous(l), p.sides[right].memory.anonymous(r))
 	}

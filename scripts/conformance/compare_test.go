@@ -12,7 +12,7 @@ func fakePair(groups int) *pair {
 	p := &pair{groups: groups, idx: newIndexMap(groups == 1, 0), journal: newJournal(), tops: make(map[string]bool)}
 	for i, member := range []string{"aaaa", "bbbb"} {
 		self := identity{member: member, client: "http://" + member + ":1", peer: "http://" + member + ":2"}
-		p.sides[i] = &side{server: &server{product: product{name: member}, self: self}, memory: newMemory(self, 4)}
+		p.sides[i] = &side{server: &server{product: product{name: member}, self: self}, memory: newMemory([]identity{self}, 4)}
 	}
 	return p
 }

@@ -54,7 +54,7 @@ const (
 
 // deviations is the list of all that witan is meant to do differently.
 func deviations() []deviation {
-	return slices.Concat(requestDeviations(), answerDeviations(), watchDeviations(), []deviation{
+	return slices.Concat(requestDeviations(), answerDeviations(), memberDeviations(), watchDeviations(), []deviation{
 		{name: devSorted, where: "contract §1.7", why: "listings are always sorted; etcd's are in random order unless asked"},
 		{name: devNegativeTTL, where: "design §5", why: "a node overdue for expiry shows no ttl; etcd shows a negative one"},
 		{name: devFrontier, where: "design §3", why: "with several groups X-Etcd-Index of a read is the group's frontier, not the index of the last event"},
@@ -196,13 +196,6 @@ func answerDeviations() []deviation {
 		explains: func(x *exchange, d difference) bool {
 			return x.reqs[left].path() == "/version" && (d.class == "body:etcdserver" || d.class == "body:etcdcluster") &&
 				strings.HasPrefix(string(x.answers[right].body), `{"etcdserver":"2.3.8","etcdcluster":"2.3.0"`)
-		},
-	}, {
-		name: "members-read-only", where: "not built yet",
-		why: "members cannot be changed yet: everything but GET is a 405 that says so",
-		explains: func(x *exchange, _ difference) bool {
-			return strings.HasPrefix(x.reqs[left].path(), "/v2/members") && x.reqs[left].method != "GET" &&
-				x.answers[right].status == 405 && x.answers[right].header.Get("Allow") == "GET"
 		},
 	}, {
 		name: "no-metrics", where: "not built yet",

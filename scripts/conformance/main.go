@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"sync"
 	"syscall"
 )
@@ -172,6 +173,10 @@ func workOf(o options) ([]script, error) {
 
 // run plays a whole script on a fresh pair of servers.
 func (pl *player) run(ctx context.Context, s script, products [2]product, groups int) (err error) {
+	for i := range products {
+		products[i].members = max(s.members, 1)
+		products[i].flags = slices.Concat(products[i].flags, s.flags)
+	}
 	pl.pair, err = newPair(ctx, products, groups)
 	if err != nil {
 		return err

@@ -11,20 +11,22 @@ import (
 // templates in requests: the same step then means the same on both servers
 // although their indexes differ.
 type memory struct {
-	self     identity
+	members  []identity          // of the cluster, first the one that is asked
+	added    []string            // ids of members added since
 	first    uint64              // the index when the memory began
 	modified map[string][]uint64 // the indexes of the events on each key
 	names    map[string]string   // the last in-order child made in each directory
 	events   []uint64            // the indexes of all events seen
 }
 
-// identity is what differs between the two servers by their nature.
+// identity is one member: but for the name, what differs between the two
+// servers by their nature.
 type identity struct {
-	member, client, peer string
+	name, member, client, peer string
 }
 
-func newMemory(self identity, first uint64) *memory {
-	return &memory{self: self, first: first, modified: make(map[string][]uint64), names: make(map[string]string)}
+func newMemory(members []identity, first uint64) *memory {
+	return &memory{members: members, first: first, modified: make(map[string][]uint64), names: make(map[string]string)}
 }
 
 // learn remembers an event that this server answered to a request with.
@@ -61,7 +63,11 @@ const unknownIndex = 7_777_777_777
 //	${pad last+N} the same as the name of an in-order key: 20 digits
 //	${name DIR}   name of the last in-order child of DIR
 //	${rep N TEXT} TEXT, N times
-//	${member} ${client} ${peer}  member id, client URL, peer URL of the server
+//	${member N} ${client N} ${peer N}
+//	              member id, client URL, peer URL of the N-th member; the first,
+//	              and the one meant without N, is the one that is asked
+//	${added N}    id of the member added before the last N; ${ADDED N} is the
+//	              same in other words: in upper case with leading zeros
 //
 // What is not known yet becomes an index no server has reached, or a name that
 // no key has.
@@ -106,11 +112,15 @@ func (m *memory) value(template string) string {
 		n, text, _ := strings.Cut(arg, " ")
 		return strings.Repeat(text, atoi(n))
 	case "member":
-		return m.self.member
+		return m.nthMember(arg).member
 	case "client":
-		return m.self.client
+		return m.nthMember(arg).client
 	case "peer":
-		return m.self.peer
+		return m.nthMember(arg).peer
+	case "added":
+		return m.nthAdded(atoi(arg))
+	case "ADDED":
+		return "000" + strings.ToUpper(m.nthAdded(atoi(arg)))
 	}
 	if n, ok := strings.CutPrefix(verb, "last+"); ok {
 		return strconv.FormatUint(m.nth(m.events, 0)+uint64(atoi(n)), 10)
@@ -142,10 +152,19 @@ func (m *memory) expandRequest(r request) request {
 	return r
 }
 
-// anonymous replaces what names the server itself by fixed words, so that
+// anonymous replaces what names the servers themselves by fixed words, so that
 // answers about members can be compared.
 func (m *memory) anonymous(s string) string {
-	return strings.NewReplacer(
-		m.self.member, "<member>", m.self.client, "<client>", m.self.peer, "<peer>",
-	).Replace(s)
+	var names []string
+	for i, id := range m.members {
+		n := ""
+		if i > 0 {
+			n = " " + strconv.Itoa(i+1)
+		}
+		names = append(names, `"name":"`+id.name+`"`, `"name":"<name`+n+`>"`, id.member, "<member"+n+">", id.client, "<client"+n+">", id.peer, "<peer"+n+">")
+	}
+	for i, id := range m.added {
+		names = append(names, id, "<added "+strconv.Itoa(i+1)+">")
+	}
+	return strings.NewReplacer(names...).Replace(s)
 }

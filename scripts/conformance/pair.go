@@ -8,6 +8,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -83,7 +84,7 @@ func (p *pair) forget() error {
 			return fmt.Errorf("%s: index: %w", s.name, err)
 		}
 		at[i] = n
-		s.memory = newMemory(s.self, n+1)
+		s.memory = newMemory(s.identities(), n+1)
 	}
 	p.idx = newIndexMap(p.groups == 1, int64(at[right])-int64(at[left]))
 	p.journal = newJournal()
@@ -94,6 +95,9 @@ func (p *pair) forget() error {
 // that left them with different trees.
 func (p *pair) wipe() error {
 	for _, s := range p.sides {
+		for _, id := range s.memory.added {
+			s.do(request{method: "DELETE", target: membersPrefix + "/" + id})
+		}
 		for top := range p.tops {
 			target := "/v2/keys/" + url.PathEscape(top)
 			if a := s.do(request{method: "GET", target: target}); a.status != 404 {
@@ -115,14 +119,15 @@ func (p *pair) wipe() error {
 }
 
 // Time limits for an answer. One that waits for a key to expire takes as long
-// as the TTL and what the servers may be late by.
+// as the TTL and what the servers may be late by; a membership change has 7 s
+// in etcd.
 const (
 	answerTimeout = 5 * time.Second
 	waitTimeout   = 10 * time.Second
 )
 
 func timeoutOf(r request) time.Duration {
-	if strings.Contains(r.query(), "wait=") {
+	if strings.Contains(r.query(), "wait=") || strings.HasPrefix(r.path(), membersPrefix) {
 		return waitTimeout
 	}
 	return answerTimeout
@@ -143,11 +148,14 @@ func (p *pair) both(reqs [2]request) [2]answer {
 	for i, s := range p.sides {
 		answers[i].err = s.conn.send(reqs[i], timeoutOf(reqs[i]))
 	}
+	// At the same time too, or the time one side needs would be taken from the other.
+	var wg sync.WaitGroup
 	for i, s := range p.sides {
 		if answers[i].err == nil {
-			answers[i] = s.conn.receive(reqs[i].method)
+			wg.Go(func() { answers[i] = s.conn.receive(reqs[i].method) })
 		}
 	}
+	wg.Wait()
 	return answers
 }
 

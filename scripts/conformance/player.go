@@ -62,6 +62,9 @@ func (pl *player) play(s step) error {
 
 func (pl *player) request(s step) error {
 	x := &exchange{step: s, reqs: pl.pair.expand(s.req)}
+	if strings.HasPrefix(s.req.path(), membersPrefix) && isWrite(s.req.method) {
+		pl.pair.settleMembers()
+	}
 	x.answers = pl.pair.both(x.reqs)
 	pl.report.request()
 	return pl.judge(x, pl.pair.compare(x, true))
@@ -121,6 +124,7 @@ func (pl *player) amend(x *exchange, c *comparer) (_ *comparer, skip bool) {
 			break
 		}
 		if a.skip {
+			pl.pair.settleMembers()
 			for i, reqs := range a.heal {
 				for _, r := range reqs {
 					pl.pair.sides[i].do(r)
@@ -183,6 +187,12 @@ func (pl *player) unexplained(x *exchange, c *comparer) (rest []difference, used
 // with.
 func (pl *player) learn(x *exchange) error {
 	r := x.reqs[left]
+	if strings.HasPrefix(r.path(), membersPrefix) {
+		for i, s := range pl.pair.sides {
+			s.memory.learnMember(r.method, x.answers[i])
+		}
+		return nil
+	}
 	if x.answers[left].status >= 300 || !strings.HasPrefix(r.path(), keysPrefix) ||
 		!isWrite(r.method) && r.parameter("wait") == "" {
 		return nil

@@ -19,6 +19,9 @@ type script struct {
 	name   string
 	groups int // only for servers with so many groups; 0 = any
 	steps  []step
+
+	members int      // in each cluster; 0 = 1
+	flags   []string // for all of them, on both sides
 }
 
 // step is one line of a script, with the indented lines below it.
@@ -72,6 +75,10 @@ func parseScript(name, text string) (script, error) {
 		switch {
 		case strings.HasPrefix(line, "groups "):
 			s.groups, err = strconv.Atoi(strings.TrimPrefix(line, "groups "))
+		case strings.HasPrefix(line, "members "):
+			s.members, err = strconv.Atoi(strings.TrimPrefix(line, "members "))
+		case strings.HasPrefix(line, "flags "):
+			s.flags = strings.Fields(strings.TrimPrefix(line, "flags "))
 		case strings.HasPrefix(line, "  "):
 			err = s.detail(line[2:])
 		default:

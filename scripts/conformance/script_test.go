@@ -41,7 +41,7 @@ func TestScriptsRoundTrip(t *testing.T) {
 }
 
 func TestParseScript(t *testing.T) {
-	s, err := parseScript("x", "# comment\ngroups 1\n\nPUT /v2/keys/a b\n  > Content-Type: text/plain\n  | value=\\x41\n  | \\n\nwatch w /v2/keys/a?wait=true\nevents w v\nfill 20 /v2/keys/n\nexpire /v2/keys/a\nwipe\n")
+	s, err := parseScript("x", "# comment\ngroups 1\nmembers 3\nflags --a=b --c\n\nPUT /v2/keys/a b\n  > Content-Type: text/plain\n  | value=\\x41\n  | \\n\nwatch w /v2/keys/a?wait=true\nevents w v\nfill 20 /v2/keys/n\nexpire /v2/keys/a\nwipe\n")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,13 +56,13 @@ func TestParseScript(t *testing.T) {
 	if diff := cmp.Diff(want, s.steps, sameStep); diff != "" {
 		t.Error(diff)
 	}
-	if s.groups != 1 {
-		t.Errorf("groups %d", s.groups)
+	if s.groups != 1 || s.members != 3 || !slices.Equal(s.flags, []string{"--a=b", "--c"}) {
+		t.Errorf("groups %d, members %d, flags %q", s.groups, s.members, s.flags)
 	}
 }
 
 func TestParseScriptRefuses(t *testing.T) {
-	for _, text := range []string{"get /v2/keys", "PUT", "events", "watch w", "fill x /v2/keys", "  | body", "GET /\n  body", "GET /\n  | \\x1", "expire", "groups many"} {
+	for _, text := range []string{"get /v2/keys", "PUT", "events", "watch w", "fill x /v2/keys", "  | body", "GET /\n  body", "GET /\n  | \\x1", "expire", "groups many", "members all"} {
 		if _, err := parseScript("x", text); err == nil {
 			t.Errorf("%q was taken", text)
 		}
@@ -93,13 +93,17 @@ func TestGenerateCovers(t *testing.T) {
 }
 
 func TestExpand(t *testing.T) {
-	m := newMemory(identity{member: "8e9e", client: "http://c", peer: "http://p"}, 4)
+	m := newMemory([]identity{{member: "8e9e", client: "http://c", peer: "http://p"}, {member: "77", peer: "http://p2"}}, 4)
 	for _, line := range []string{event("set", "/a", 4), event("set", "/b", 6), event("update", "/a", 7), event("set", "/a", 7), event("set", "/c", 5)} {
 		m.learn("PUT", mustTree(t, strings.TrimSpace(line)))
 	}
 	m.learn("POST", mustTree(t, `{"action":"create","node":{"key":"/q/00000000000000000009","modifiedIndex":9}}`))
 	m.learn("PUT", mustTree(t, `{"action":"set"}`))
+	m.learnMember("POST", reply(201, "", `{"id":"ab1","name":""}`+"\n"))
+	m.learnMember("POST", reply(409, "", `{"message":"membership: peerURL exists"}`))
+	m.learnMember("POST", reply(201, "", `{"id":"ab2","name":""}`+"\n"))
 	for in, want := range map[string]string{
+		"${added 0} ${added 1} ${added 2}": "ab2 ab1 none", "${ADDED 1}": "000AB1", "${member 2} ${peer 2} ${member 3}": "77 http://p2 none",
 		"plain": "plain", "${mod /a}": "7", "${old /a}": "4", "${next /a}": "8", "${old /b}": "7777777777", "${mod /none}": "7777777777",
 		"${back 0}": "9", "${back 1}": "7", "${after 1}": "8", "${back 3}": "5", "${last+2}": "11", "${pad last+2}": "00000000000000000011", "${first}": "4",
 		"${name /q}": "00000000000000000009", "${name /none}": "none", "${rep 3 ab}": "ababab",

@@ -11,15 +11,17 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
 
 // product is one of the two servers under comparison.
 type product struct {
-	name   string
-	binary string
-	flags  []string // beside the ones every member needs
+	name    string
+	binary  string
+	flags   []string // beside the ones every member needs
+	members int      // of a cluster; 0 = 1
 }
 
 func etcdProduct(binary string) product {
@@ -32,15 +34,17 @@ func witanProduct(binary string, groups int) product {
 	}}
 }
 
-// server is a running, fresh, single-member cluster on loopback.
+// server is a running, fresh cluster on loopback, seen through the member that
+// leads it: what that has answered, the leader has done.
 type server struct {
 	product
-	addr string // of the client listener, host:port
-	self identity
-	cmd  *exec.Cmd
-	dir  string
-	done chan struct{} // closed when the process has ended; err is then set
-	err  error
+	addr   string // of the client listener, host:port
+	self   identity
+	others []*server // the other members, nil but for the one that leads
+	cmd    *exec.Cmd
+	dir    string
+	done   chan struct{} // closed when the process has ended; err is then set
+	err    error
 }
 
 const (
@@ -48,9 +52,61 @@ const (
 	stopTimeout  = 5 * time.Second
 )
 
-// start runs p and waits until it accepts writes and its index is at rest. The
-// server ends with ctx; stop waits for that and removes its data.
+// start runs a cluster of p and waits until all its members accept writes and
+// its index is at rest. The members end with ctx; stop waits for that and
+// removes their data.
 func start(ctx context.Context, p product) (*server, error) {
+	first, err := prepare(p, 1)
+	if err != nil {
+		return nil, err
+	}
+	for n := 2; n <= p.members; n++ {
+		other, err := prepare(p, n)
+		if err != nil {
+			return nil, errors.Join(err, first.stop())
+		}
+		first.others = append(first.others, other)
+	}
+	all := append([]*server{first}, first.others...)
+	var cluster []string
+	for _, s := range all {
+		cluster = append(cluster, s.self.name+"="+s.self.peer)
+	}
+	for _, s := range all {
+		if err := s.run(ctx, strings.Join(cluster, ",")); err != nil {
+			return nil, errors.Join(err, first.stop())
+		}
+	}
+	for _, s := range all {
+		if err := s.ready(ctx, all); err != nil {
+			err = fmt.Errorf("%s did not get ready: %w\n%s", p.name, err, s.tail())
+			return nil, errors.Join(err, first.stop())
+		}
+	}
+	leader, err := first.findLeader()
+	if err != nil {
+		return nil, errors.Join(err, first.stop())
+	}
+	return leader, nil
+}
+
+// findLeader returns the member that leads, with all the others in its care.
+func (s *server) findLeader() (*server, error) {
+	var leader struct{ Name string }
+	if err := s.ask("/v2/members/leader", &leader); err != nil {
+		return nil, err
+	}
+	for i, o := range s.others {
+		if o.self.name == leader.Name {
+			s.others[i], s.others, o.others = s, nil, s.others
+			return o, nil
+		}
+	}
+	return s, nil
+}
+
+// prepare finds addresses and a directory for the n-th member of a cluster.
+func prepare(p product, n int) (*server, error) {
 	client, peer, err := freePorts()
 	if err != nil {
 		return nil, err
@@ -59,42 +115,37 @@ func start(ctx context.Context, p product) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &server{product: p, addr: client, dir: dir, done: make(chan struct{})}
-	s.self.client, s.self.peer = "http://"+client, "http://"+peer
-	if err := s.run(ctx); err != nil {
-		return nil, errors.Join(err, os.RemoveAll(dir))
-	}
-	if err := s.ready(ctx); err != nil {
-		err = fmt.Errorf("%s did not get ready: %w\n%s", p.name, err, s.tail())
-		return nil, errors.Join(err, s.stop())
-	}
-	return s, nil
+	return &server{
+		product: p, addr: client, dir: dir,
+		self: identity{name: "m" + strconv.Itoa(n), client: "http://" + client, peer: "http://" + peer},
+	}, nil
 }
 
-func (s *server) run(ctx context.Context) error {
+func (s *server) run(ctx context.Context, cluster string) error {
 	args := append([]string{
-		"--name", "m1",
+		"--name", s.self.name,
 		"--data-dir", filepath.Join(s.dir, "data"),
 		"--listen-client-urls", s.self.client,
 		"--advertise-client-urls", s.self.client,
 		"--listen-peer-urls", s.self.peer,
 		"--initial-advertise-peer-urls", s.self.peer,
-		"--initial-cluster", "m1=" + s.self.peer,
+		"--initial-cluster", cluster,
 	}, s.flags...)
 	log, err := os.Create(s.logFile())
 	if err != nil {
 		return err
 	}
 	defer log.Close()
-	s.cmd = exec.CommandContext(ctx, s.binary, args...)
-	s.cmd.Stdout, s.cmd.Stderr = log, log
-	s.cmd.Cancel = func() error { return s.cmd.Process.Signal(syscall.SIGTERM) }
-	s.cmd.WaitDelay = stopTimeout
-	if err := s.cmd.Start(); err != nil {
+	cmd := exec.CommandContext(ctx, s.binary, args...)
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = stopTimeout
+	if err := cmd.Start(); err != nil {
 		return err
 	}
+	s.cmd, s.done = cmd, make(chan struct{})
 	go func() {
-		s.err = s.cmd.Wait()
+		s.err = cmd.Wait()
 		close(s.done)
 	}()
 	return nil
@@ -119,10 +170,10 @@ func freePorts() (client, peer string, err error) {
 
 // ready polls until the cluster version is settled, which is the last thing a
 // fresh member writes by itself, and a quorum read is answered.
-func (s *server) ready(ctx context.Context) error {
+func (s *server) ready(ctx context.Context, all []*server) error {
 	deadline := time.Now().Add(startTimeout)
 	for {
-		err := s.probe()
+		err := s.probe(all)
 		if err == nil || time.Now().After(deadline) {
 			return err
 		}
@@ -136,7 +187,7 @@ func (s *server) ready(ctx context.Context) error {
 	}
 }
 
-func (s *server) probe() error {
+func (s *server) probe(all []*server) error {
 	var version struct{ Etcdcluster string }
 	if err := s.ask("/version", &version); err != nil {
 		return err
@@ -144,14 +195,22 @@ func (s *server) probe() error {
 	if version.Etcdcluster == "not_decided" {
 		return errors.New("the cluster version is not decided yet")
 	}
-	var members struct{ Members []struct{ ID string } }
-	if err := s.ask("/v2/members", &members); err != nil {
+	var list struct{ Members []struct{ ID, Name string } }
+	if err := s.ask("/v2/members", &list); err != nil {
 		return err
 	}
-	if len(members.Members) != 1 {
-		return fmt.Errorf("%d members, expected 1", len(members.Members))
+	started := 0
+	for _, m := range list.Members {
+		if m.Name != "" {
+			started++
+		}
+		if m.Name == s.self.name {
+			s.self.member = m.ID
+		}
 	}
-	s.self.member = members.Members[0].ID
+	if started != len(all) {
+		return fmt.Errorf("%d members have started, expected %d", started, len(all))
+	}
 	var root json.RawMessage
 	return s.ask("/v2/keys/?quorum=true", &root)
 }
@@ -178,15 +237,40 @@ func (s *server) tail() string {
 	return string(text[max(0, len(text)-2000):])
 }
 
-// stop ends the process, by force if it does not go by itself, waits for it
-// and removes its data.
+// stop ends the processes, by force if they do not go by themselves, waits for
+// them and removes their data.
 func (s *server) stop() error {
-	_ = s.cmd.Process.Signal(syscall.SIGTERM) // it may have ended already
+	var errs []error
+	for _, m := range append(s.others, s) {
+		if m.cmd != nil {
+			_ = m.cmd.Process.Signal(syscall.SIGTERM) // it may have ended already
+		}
+	}
+	for _, m := range append(s.others, s) {
+		m.end()
+		errs = append(errs, os.RemoveAll(m.dir))
+	}
+	return errors.Join(errs...)
+}
+
+// end waits for the end of one process that was told to stop.
+func (s *server) end() {
+	if s.cmd == nil {
+		return
+	}
 	select {
 	case <-s.done:
 	case <-time.After(stopTimeout):
 		_ = s.cmd.Process.Kill()
 		<-s.done
 	}
-	return os.RemoveAll(s.dir)
+}
+
+// identities lists what differs between clusters by nature, the first member's first.
+func (s *server) identities() []identity {
+	all := []identity{s.self}
+	for _, o := range s.others {
+		all = append(all, o.self)
+	}
+	return all
 }
