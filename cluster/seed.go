@@ -42,6 +42,13 @@ func (n *Node) sealLog(ctx context.Context, g *group) error {
 	}
 	ticker := time.NewTicker(sealPause)
 	defer ticker.Stop()
+	// Dragonboat does not install a snapshot of a replica that has applied no
+	// command: it takes its state for the empty one, which it is not.
+	if _, raftIndex := g.st.Position(); raftIndex == 0 {
+		if _, err := g.do(ctx, &store.Command{Op: store.OpTick}); err != nil {
+			return err
+		}
+	}
 	for {
 		if first, _ := log.GetRange(); first > 1 {
 			return nil

@@ -2,6 +2,7 @@
 package clustertest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -41,6 +42,27 @@ type Cluster struct {
 // Start starts a cluster and stops it at the end of the test.
 func Start(tb testing.TB, o Options) *Cluster {
 	tb.Helper()
+	c := prepare(tb, o)
+	c.Restart(all(len(c.configs))...)
+	return c
+}
+
+// Restore starts a cluster that is made of a backup.
+func Restore(tb testing.TB, o Options, backup []byte) *Cluster {
+	tb.Helper()
+	c := prepare(tb, o)
+	for _, cfg := range c.configs {
+		if _, err := cluster.Restore(tb.Context(), cfg, bytes.NewReader(backup), cluster.DefaultIndexBump); err != nil {
+			tb.Fatalf("restore %s: %v", cfg.Name, err)
+		}
+	}
+	c.Restart(all(len(c.configs))...)
+	return c
+}
+
+// prepare makes the configurations of a cluster.
+func prepare(tb testing.TB, o Options) *Cluster {
+	tb.Helper()
 	c := &Cluster{tb: tb}
 	dir := tb.TempDir()
 	var peers []cluster.Peer
@@ -66,7 +88,6 @@ func Start(tb testing.TB, o Options) *Cluster {
 	}
 	c.Nodes = make([]*cluster.Node, len(peers))
 	tb.Cleanup(c.stopAll)
-	c.Restart(all(len(peers))...)
 	return c
 }
 
