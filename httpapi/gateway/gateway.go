@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -49,8 +51,8 @@ type Config struct {
 	// If it is empty, it is the members who decide.
 	CORS []string
 
-	// FailureWait is how long a member that failed is left alone while there
-	// are others. Refresh is the time between two looks at the list of members.
+	// FailureWait is how long a member that failed is left alone while others
+	// answer. Refresh is the time between two looks at the list of members.
 	FailureWait, Refresh time.Duration
 
 	// DialTimeout limits connecting to a member, WriteTimeout and ReadTimeout
@@ -64,6 +66,7 @@ type Config struct {
 type Gateway struct {
 	config    Config
 	log       zerolog.Logger
+	name      string // in Via
 	http      *http.Server
 	proxy     *httputil.ReverseProxy
 	line      *line
@@ -88,6 +91,7 @@ func Open(c Config) *Gateway {
 	g := &Gateway{
 		config:    c,
 		log:       c.Logger.With().Str("component", "gateway").Logger(),
+		name:      fmt.Sprintf("witan-%016x", rand.Uint64()),
 		line:      &line{wait: c.FailureWait},
 		transport: newTransport(c),
 	}

@@ -222,7 +222,7 @@ func TestNobody(t *testing.T) {
 		t.Errorf("no member known: %d %s", status, body)
 	}
 	_, base = startGateway(t, Config{}, gone(t), gone(t))
-	for range 2 { // the second time both are left alone, and tried nevertheless
+	for range 2 { // the second time both are left alone, and tried all the same
 		if status, body := send(t, newRequest(t, "PUT", base+"/v2/keys/a", "value=x")); status != 502 ||
 			body != `{"message":"proxy: unable to get response from 2 endpoint(s)"}` {
 			t.Errorf("no member there: %d %s", status, body)
@@ -281,7 +281,7 @@ func TestUnchanged(t *testing.T) {
 		fmt.Fprint(conn, "HTTP/1.1 201 Created\r\nX-Etcd-Index: 7\r\nConnection: X-Hop\r\nX-Hop: 1\r\n"+
 			"Keep-Alive: timeout=5\r\nProxy-Authenticate: Basic\r\nContent-Length: 2\r\n\r\nok")
 	}()
-	_, base := startGateway(t, Config{}, "http://"+member.Addr().String())
+	g, base := startGateway(t, Config{}, "http://"+member.Addr().String())
 
 	conn, err := net.Dial("tcp", strings.TrimPrefix(base, "http://"))
 	if err != nil {
@@ -289,7 +289,7 @@ func TestUnchanged(t *testing.T) {
 	}
 	defer func() { _ = conn.Close() }()
 	fmt.Fprint(conn, "PUT //v2/keys/a%2fb//c?x=1;ttl=5&y=%zz HTTP/1.1\r\nHost: some.name:99\r\nAuthorization: Basic abc\r\n"+
-		"X-Forwarded-For: 10.0.0.1\r\nX-Forwarded-Proto: https\r\nX-Etcd-Index: 5\r\nConnection: X-Mine, Upgrade, close\r\nX-Mine: 1\r\n"+
+		"Via: 1.0 fred\r\nX-Forwarded-For: 10.0.0.1\r\nX-Forwarded-Proto: https\r\nX-Etcd-Index: 5\r\nConnection: X-Mine, Upgrade, close\r\nX-Mine: 1\r\n"+
 		"Upgrade: x\r\nKeep-Alive: 1\r\nProxy-Authorization: p\r\nTe: gzip\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n"+
 		"a\r\nvalue=x%zz\r\n0\r\n\r\n")
 	var resp *http.Response
@@ -308,8 +308,8 @@ func TestUnchanged(t *testing.T) {
 			t.Errorf("the client got the header %s", name)
 		}
 	}
-	const want = "PUT //v2/keys/a%2fb//c?x=1;ttl=5&y=%zz HTTP/1.1\r\nHost: some.name:99\r\nContent-Length: 10\r\nAuthorization: Basic abc\r\n" +
-		"X-Etcd-Index: 5\r\nX-Forwarded-For: 10.0.0.1, 127.0.0.1\r\nX-Forwarded-Proto: https\r\n\r\n"
+	want := "PUT //v2/keys/a%2fb//c?x=1;ttl=5&y=%zz HTTP/1.1\r\nHost: some.name:99\r\nContent-Length: 10\r\nAuthorization: Basic abc\r\n" +
+		"Via: 1.0 fred\r\nVia: 1.1 " + g.name + "\r\nX-Etcd-Index: 5\r\nX-Forwarded-For: 10.0.0.1, 127.0.0.1\r\nX-Forwarded-Proto: https\r\n\r\n"
 	if head != want || body != "value=x%zz" {
 		t.Errorf("the member got\n%q\n%q, want\n%q", head, body, want)
 	}
@@ -398,6 +398,15 @@ func TestOwnPaths(t *testing.T) {
 		if got := fmt.Sprint(status, " ", body); got != want {
 			t.Errorf("%s: %s", path, got)
 		}
+	}
+}
+
+// TestLoop has a member that calls the gateway's address its own.
+func TestLoop(t *testing.T) {
+	g, base := startGateway(t, Config{})
+	setLine(g, base)
+	if status, body := send(t, newRequest(t, "GET", base+"/v2/keys/a", "")); status != 508 || !strings.Contains(body, "--advertise-client-urls") {
+		t.Errorf("%d %s", status, body)
 	}
 }
 

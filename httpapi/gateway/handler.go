@@ -91,6 +91,11 @@ func (g *Gateway) showReady(w http.ResponseWriter, r *http.Request) {
 // forward hands a request to the members. Its body is read first, so that it
 // can be sent again and a slow client does not keep a member busy.
 func (g *Gateway) forward(w http.ResponseWriter, r *http.Request) {
+	if slices.ContainsFunc(r.Header["Via"], func(via string) bool { return strings.Contains(via, g.name) }) {
+		writeMessage(w, http.StatusLoopDetected, "proxy: this request has come back to where it was: "+
+			"a member tells the gateway's address as its own; correct its --advertise-client-urls")
+		return
+	}
 	if isWatch(r) {
 		var done func()
 		r, done = endWith(g.closing, r)
@@ -139,7 +144,7 @@ func refuseBody(w http.ResponseWriter, err error) {
 // by hand, see BenchmarkForward.
 func (g *Gateway) newProxy() *httputil.ReverseProxy {
 	return &httputil.ReverseProxy{
-		Rewrite:        rewrite,
+		Rewrite:        g.rewrite,
 		Transport:      &forwarder{line: g.line, transport: g.transport, failed: g.members.lookSoon, log: g.log},
 		ModifyResponse: g.modify,
 		ErrorHandler:   g.explain,
@@ -149,8 +154,8 @@ func (g *Gateway) newProxy() *httputil.ReverseProxy {
 }
 
 // rewrite makes of what a client has sent what a member gets: the same, but
-// for what concerns the connection, and with the client's address.
-func rewrite(p *httputil.ProxyRequest) {
+// for what concerns the connection, and with where it has been.
+func (g *Gateway) rewrite(p *httputil.ProxyRequest) {
 	// Members read queries that the standard library would not.
 	p.Out.URL.RawQuery = p.In.URL.RawQuery
 	h := p.Out.Header
@@ -162,6 +167,7 @@ func rewrite(p *httputil.ProxyRequest) {
 	if client, _, err := net.SplitHostPort(p.In.RemoteAddr); err == nil {
 		h.Set("X-Forwarded-For", strings.Join(append(h["X-Forwarded-For"], client), ", "))
 	}
+	h.Add("Via", "1.1 "+g.name)
 	// Members switch no protocols, the body is at hand, and net/http sends
 	// again what has these keys, which mean nothing to members.
 	for _, name := range []string{"Connection", "Upgrade", "Expect", "Idempotency-Key", "X-Idempotency-Key"} {

@@ -43,24 +43,21 @@ func (l *line) update(urls []url.URL) bool {
 	return changed
 }
 
-// candidates returns whom to try, the best first: those that are not left
-// alone, or all if there are no such. (etcd's proxy gives up then, and has
-// nothing to say for five seconds after its only member was restarted.)
+// candidates returns whom to try, the best first. Those that are left alone
+// come last: they are for requests that nobody else answers. (etcd's proxy
+// does not try them at all, and has nothing to say for five seconds after its
+// only member was restarted.)
 func (l *line) candidates() []url.URL {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
 	all := make([]url.URL, 0, len(l.endpoints))
-	for _, e := range l.endpoints {
-		if !l.leftAlone(e, now) {
-			all = append(all, e.url)
+	for _, alone := range []bool{false, true} {
+		for _, e := range l.endpoints {
+			if l.leftAlone(e, now) == alone {
+				all = append(all, e.url)
+			}
 		}
-	}
-	if len(all) > 0 {
-		return all
-	}
-	for _, e := range l.endpoints {
-		all = append(all, e.url)
 	}
 	return all
 }

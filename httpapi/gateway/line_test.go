@@ -21,19 +21,23 @@ func TestLine(t *testing.T) {
 	l := &line{wait: time.Hour, endpoints: []endpoint{{url: a}, {url: b}, {url: c}}}
 	expectLine(t, l, a, b, c)
 	l.fail(a)
-	expectLine(t, l, b, c)
-	l.fail(b)
+	expectLine(t, l, b, c, a)
+	l.fail(a) // is there already
 	l.fail(d) // is none of them
-	expectLine(t, l, c)
+	expectLine(t, l, b, c, a)
+	l.fail(b)
+	expectLine(t, l, c, a, b)
+	l.endpoints = append(l.endpoints, endpoint{url: d})
+	expectLine(t, l, c, d, a, b) // one that is new is better than one that failed
 	l.fail(c)
-	expectLine(t, l, a, b, c) // all are left alone, so none is
-	l.fail(a)                 // has failed already
-	expectLine(t, l, a, b, c)
+	l.fail(d)
+	expectLine(t, l, a, b, c, d)
+	l.fail(a) // has failed already: many requests do at once
+	expectLine(t, l, a, b, c, d)
 
 	l.wait = 0 // time has passed
-	expectLine(t, l, a, b, c)
 	l.fail(a)
-	expectLine(t, l, b, c, a)
+	expectLine(t, l, b, c, d, a)
 }
 
 // TestUpdate keeps the places of those that stay.
@@ -50,7 +54,7 @@ func TestUpdate(t *testing.T) {
 		t.Error("another one is a change")
 	}
 	l.fail(d)
-	expectLine(t, l, a)
+	expectLine(t, l, a, d)
 }
 
 // TestSpread has gateways that begin with different members.

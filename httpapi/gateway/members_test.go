@@ -152,13 +152,15 @@ func TestHealth(t *testing.T) {
 	ill, dead, well := startBackend(t, health(503)), gone(t), startBackend(t, health(200))
 	g, _ := startGateway(t, Config{}, ill.URL, dead, well.URL)
 	g.checkHealth(t.Context())
-	expectLine(t, g.line, parse(well.URL))
+	expectLine(t, g.line, parse(well.URL), parse(ill.URL), parse(dead))
+	g.checkHealth(t.Context())
 	if n := ill.asked.Load(); n != 1 {
-		t.Errorf("asked %d times", n)
+		t.Errorf("a member that nothing is sent to was asked %d times", n)
 	}
-	g.checkHealth(t.Context()) // one that is alone in the line is not asked
-	if n := well.asked.Load(); n != 1 {
-		t.Errorf("asked %d times", n)
+	setLine(g, well.URL)
+	g.checkHealth(t.Context())
+	if n := well.asked.Load(); n != 2 {
+		t.Errorf("one that is alone was asked all the same")
 	}
 
 	setLine(g, dead, ill.URL)
