@@ -102,11 +102,14 @@ func (n *Node) admit(member uint64, o peer.Origin) error {
 
 // refused hears that another member does not want to hear of this one.
 func (n *Node) refused(by uint64, err error) {
-	if errors.Is(err, peer.ErrExpelled) {
+	switch {
+	case errors.Is(err, peer.ErrExpelled):
 		n.expel()
-		return
+	case errors.Is(err, peer.ErrOtherCluster) && n.published.Load():
+		// Somebody else has moved in where a member was.
+	default:
+		n.fail(fmt.Errorf("cluster: refused where member %x should be: %w", by, err))
 	}
-	n.fail(fmt.Errorf("cluster: refused by member %x: %w", by, err))
 }
 
 // expel notes that this member was removed from the cluster.

@@ -35,11 +35,11 @@ func loadInstance(dir string) (uint64, error) {
 }
 
 // mistakenFounder handles a process without data that heard nothing of the
-// others, set out to found the cluster, and was then told that it is a member
-// that lost its data. If it may replace itself, what it made meanwhile, which
+// others, set out to found a cluster, and was then told that it is a member
+// that lost its data, or that there is a cluster already. If it may replace itself, what it made meanwhile, which
 // nobody has ever listened to, is thrown away, and again says to start over.
 func mistakenFounder(c *Config, openErr error) (again bool, err error) {
-	if !errors.Is(openErr, peer.ErrForeignData) || c.Join != JoinAuto || !c.ReplaceLostSelf {
+	if !isAny(openErr, peer.ErrForeignData, peer.ErrOtherCluster) || c.Join != JoinAuto || !c.ReplaceLostSelf {
 		return false, nil
 	}
 	id, err := loadIdentity(c.DataDir)

@@ -242,7 +242,7 @@ func TestLostAndOldDataIsRefused(t *testing.T) {
 		if n, err := lateFounder(t, c); err == nil {
 			n.Close()
 			t.Error("a founder that comes too late is taken in")
-		} else if !strings.Contains(err.Error(), "refused by member") {
+		} else if !strings.Contains(err.Error(), "refused where member") {
 			t.Errorf("a founder that comes too late: %v", err)
 		}
 		// Without hands.
@@ -260,8 +260,22 @@ func TestLostAndOldDataIsRefused(t *testing.T) {
 		if err := refusedStart(t, c.Config(2)); !strings.Contains(err.Error(), "already been bootstrapped") {
 			t.Errorf("an added member without its data: %v", err)
 		}
+		// The cluster it sets out to found may even be another one.
+		c.PutData(2, "")
+		c.Config(2).Join, c.Config(2).Token = cluster.JoinNew, "another"
+		if n, err := lateFounder(t, c); err == nil {
+			n.Close()
+			t.Error("a founder of another cluster is taken in")
+		} else if !strings.Contains(err.Error(), "another cluster") {
+			t.Errorf("a founder of another cluster: %v", err)
+		}
+		c.PutData(2, "")
 		c.Config(2).Join = cluster.JoinAuto
-		c.Restart(2)
+		c.Config(2).ReplaceLostSelf = true
+		if n, err = lateFounder(t, c); err != nil {
+			t.Fatalf("a founder of another cluster that may replace itself: %v", err)
+		}
+		c.Nodes[2] = n
 		if got := c.Nodes[0].Members(); len(got) != 3 {
 			t.Errorf("%d members, want 3", len(got))
 		}

@@ -44,6 +44,7 @@ type Node struct {
 	boot      uint64                              // a random number of this process
 
 	failed    chan error
+	published atomic.Bool   // the cluster has taken the member in with its data
 	expelled  chan struct{} // closed when the member learns that it was removed
 	expelling sync.Once
 	// stopping ends what waits inside; it is closed before anything else closes.
@@ -147,6 +148,7 @@ func (n *Node) claimDataDir(ctx context.Context) error {
 	if n.cfg.Groups != n.id.Groups {
 		n.log.Warn().Int("asked", n.cfg.Groups).Int("groups", n.id.Groups).Msg("the number of groups is fixed when a cluster is made")
 	}
+	n.published.Store(n.id.Published)
 	n.meta = newMeta(n.id)
 	n.log.Info().Str("cluster", peer.Target(n.id.ClusterID)).Str("member", peer.Target(n.id.MemberID)).
 		Str("name", n.cfg.Name).Int("groups", n.id.Groups).Bool("restart", n.id.Started).Msg("starting member")

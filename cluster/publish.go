@@ -46,7 +46,7 @@ func (n *Node) catchUpOnce(ctx context.Context) error {
 	case err != nil:
 		return fmt.Errorf("cluster: publish this member: %w", err)
 	}
-	if n.id.Published {
+	if n.published.Swap(true) {
 		return nil
 	}
 	n.id.Published = true

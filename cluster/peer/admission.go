@@ -25,7 +25,16 @@ var (
 	// ErrForeignData says the member's data directory is not the one the
 	// cluster knows it by.
 	ErrForeignData = errors.New("the data directory is not the one this member is known by")
+	// ErrOtherCluster says the member is of another cluster than the one it reached.
+	ErrOtherCluster = errors.New("another cluster")
 )
+
+// refusals are the statuses that say why a member is refused.
+var refusals = map[int]error{
+	http.StatusGone:               ErrExpelled,
+	http.StatusConflict:           ErrForeignData,
+	http.StatusMisdirectedRequest: ErrOtherCluster,
+}
 
 const (
 	headerInstance = "X-Witan-Instance"
@@ -52,11 +61,10 @@ func originOf(h http.Header) (Origin, error) {
 // refuse answers a raft connection that is not taken.
 func refuse(w http.ResponseWriter, err error) {
 	status := http.StatusPreconditionFailed
-	switch {
-	case errors.Is(err, ErrExpelled):
-		status = http.StatusGone
-	case errors.Is(err, ErrForeignData):
-		status = http.StatusConflict
+	for s, reason := range refusals {
+		if errors.Is(err, reason) {
+			status = s
+		}
 	}
 	http.Error(w, err.Error(), status)
 }
@@ -65,10 +73,8 @@ func refuse(w http.ResponseWriter, err error) {
 func refusal(resp *http.Response) error {
 	text, _ := io.ReadAll(io.LimitReader(resp.Body, 1024)) // a reason for the log, nothing more
 	reason := strings.TrimSpace(string(text))
-	for status, err := range map[int]error{http.StatusGone: ErrExpelled, http.StatusConflict: ErrForeignData} {
-		if resp.StatusCode == status {
-			return fmt.Errorf("%w: %s", err, strings.TrimPrefix(reason, err.Error()+": "))
-		}
+	if err, ok := refusals[resp.StatusCode]; ok {
+		return fmt.Errorf("%w: %s", err, strings.TrimPrefix(reason, err.Error()+": "))
 	}
 	return fmt.Errorf("refused: %s: %s", resp.Status, reason)
 }

@@ -97,7 +97,7 @@ func (t *Transport) upgrade(conn net.Conn, member uint64, host string) error {
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusSwitchingProtocols {
 		err := refusal(resp)
-		if t.cfg.Refused != nil && (errors.Is(err, ErrExpelled) || errors.Is(err, ErrForeignData)) {
+		if refusals[resp.StatusCode] != nil && t.cfg.Refused != nil {
 			t.cfg.Refused(member, err)
 		}
 		return err

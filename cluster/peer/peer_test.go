@@ -201,7 +201,6 @@ func TestStrangersAreRefused(t *testing.T) {
 	for _, tc := range []struct {
 		name, request, reason string
 	}{
-		{"another cluster", upgradeRequest(0xdead, alice, bob), "another cluster"},
 		{"another target", upgradeRequest(testCluster, alice, alice), "another member"},
 		{"an unknown member", upgradeRequest(testCluster, 0x99, bob), "not another member"},
 		{"itself", upgradeRequest(testCluster, bob, bob), "not another member"},
@@ -242,14 +241,19 @@ func TestUnwantedMembersHearWhy(t *testing.T) {
 	}{
 		{ErrExpelled, http.StatusGone},
 		{ErrForeignData, http.StatusConflict},
+		{ErrOtherCluster, http.StatusMisdirectedRequest},
 	} {
+		request := upgradeRequest(testCluster, alice, 0x99)
+		if tc.err == ErrOtherCluster {
+			request = upgradeRequest(0xdead, alice, bob)
+		}
 		b.cfg.Admit = func(uint64, Origin) error { return tc.err }
 		conn, err := net.Dial("tcp", b.addr)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer conn.Close()
-		if _, err := io.WriteString(conn, upgradeRequest(testCluster, alice, 0x99)); err != nil {
+		if _, err := io.WriteString(conn, request); err != nil {
 			t.Fatal(err)
 		}
 		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)

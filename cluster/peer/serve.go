@@ -24,8 +24,8 @@ type inbound struct {
 }
 
 // ServeHTTP upgrades a request of a member of this cluster to a raft
-// connection. Everybody else gets 412, 410 if it was removed or 409 if it lost
-// its data, with the reason, and sends no frame.
+// connection. Everybody else sends no frame and gets the reason, with 410 if
+// it was removed, 409 if it lost its data, 421 if its cluster is another, and 412 otherwise.
 func (t *Transport) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	in, err := t.identify(r)
 	if err != nil {
@@ -58,7 +58,7 @@ func (t *Transport) identify(r *http.Request) (*inbound, error) {
 	}
 	cluster, err := parseTarget(r.Header.Get(headerCluster))
 	if err != nil || cluster != t.cfg.Cluster {
-		return nil, fmt.Errorf("another cluster: this is %x, not %q", t.cfg.Cluster, r.Header.Get(headerCluster))
+		return nil, fmt.Errorf("%w: this is %x, not %q", ErrOtherCluster, t.cfg.Cluster, r.Header.Get(headerCluster))
 	}
 	// Whoever must not take part hears so at every address it knows, though
 	// another member may have moved in there.

@@ -25,8 +25,8 @@ type Config struct {
 	// Admit returns nil if raft messages may be exchanged with a member that
 	// runs from o, or an error that may be ErrExpelled or ErrForeignData. nil admits all.
 	Admit func(member uint64, o Origin) error
-	// Refused hears that another member has refused this one with ErrExpelled
-	// or ErrForeignData, again at each try. It may be nil.
+	// Refused hears that another member has refused this one with ErrExpelled,
+	// ErrForeignData or ErrOtherCluster, again at each try. It may be nil.
 	Refused func(by uint64, err error)
 	// LogEnd returns the index at which this member's log of a group ends. A
 	// leader that counts on later entries ends the member by way of Behind.
