@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/witan-kv/witan/scripts/torture/internal/api"
@@ -136,28 +135,20 @@ func (c *council) did(what string, since time.Duration) {
 	c.rep.fault(what)
 }
 
-// enlist has a member added that has no id yet, asking others until one has done it, and returns when it is. It may have
-// been asked for before, since that time.
+// enlist has a member added that has no id yet, and returns when it is. It may have been asked for before, since that time.
 func (c *council) enlist(ctx context.Context, m *procs.Member, since time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, changes)
-	defer cancel()
-	for {
-		via := c.anyone(m)
-		v, err := c.admin(via).Add(ctx, m.Peer)
-		c.answered("add", v, err)
-		if err == nil && v.Status == http.StatusCreated {
-			c.enlisted(m, v.Member.ID, since)
-			return nil
+	return c.carry(ctx, "add", func(ctx context.Context) (bool, api.Verdict, error) {
+		v, err := c.admin(c.anyone(m)).Add(ctx, m.Peer)
+		id := v.Member.ID
+		if id == "" { // it may have been added all the same
+			list, _ := c.admin(c.anyone(m)).Members(ctx)
+			id = idOf(list, m)
 		}
-		// It may have been added all the same.
-		if list, err := c.admin(c.anyone(m)).Members(ctx); err == nil && idOf(list, m) != "" {
-			c.enlisted(m, idOf(list, m), since)
-			return nil
+		if id != "" {
+			c.enlisted(m, id, since)
 		}
-		if pause(ctx, 100*time.Millisecond) != nil {
-			return c.notHealed(context.WithoutCancel(ctx), fmt.Errorf("%s was not added within %v: %v, %w", m.Name, changes, v, err))
-		}
-	}
+		return id != "", v, err
+	})
 }
 
 func (c *council) enlisted(m *procs.Member, id string, since time.Duration) {
@@ -168,28 +159,39 @@ func (c *council) enlisted(m *procs.Member, id string, since time.Duration) {
 	c.decided(since)
 }
 
-// strike has a member removed, asking others until it is. It may have been asked for before, since that time.
+// strike has a member removed, and returns when it is. It may have been asked for before, since that time.
 func (c *council) strike(ctx context.Context, m *procs.Member, since time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, changes)
-	defer cancel()
 	id := c.ids[m]
-	for {
+	return c.carry(ctx, "remove", func(ctx context.Context) (bool, api.Verdict, error) {
 		v, err := c.admin(c.anyone()).Remove(ctx, id)
-		c.answered("remove", v, err)
-		if err == nil && (v.Status == http.StatusNoContent || v.Status == http.StatusGone) {
+		done := err == nil && (v.Status == http.StatusNoContent || v.Status == http.StatusGone)
+		if done {
 			c.struck(m, since)
-			return nil
 		}
-		if pause(ctx, 100*time.Millisecond) != nil {
-			return c.notHealed(context.WithoutCancel(ctx), fmt.Errorf("%s was not removed within %v: %v, %w", m.Name, changes, v, err))
-		}
-	}
+		return done, v, err
+	})
 }
 
 func (c *council) struck(m *procs.Member, since time.Duration) {
 	c.removed = append(c.removed, c.ids[m])
 	c.ids[m] = ""
 	c.decided(since)
+}
+
+// carry asks for a change again and again, each time through another member, until it is made.
+func (c *council) carry(ctx context.Context, what string, ask func(context.Context) (bool, api.Verdict, error)) error {
+	soon, cancel := context.WithTimeout(ctx, changes)
+	defer cancel()
+	for {
+		done, v, err := ask(soon)
+		c.answered(what, v, err)
+		if done {
+			return nil
+		}
+		if pause(soon, 100*time.Millisecond) != nil {
+			return c.notHealed(ctx, fmt.Errorf("%s: not done within %v: %s (%v)", what, changes, v, err))
+		}
+	}
 }
 
 // answered counts the answers to changes, and shows those that refuse.
@@ -217,16 +219,6 @@ func (c *council) enroll(ctx context.Context, m *procs.Member) error {
 	return c.settled(ctx)
 }
 
-// enter starts a member that was added, and returns when it serves.
-func (c *council) enter(ctx context.Context, m *procs.Member) error {
-	m.Initial, m.State = c.cluster.Initial(), "existing"
-	if err := c.revive(ctx, m); err != nil {
-		return err
-	}
-	c.attend(ctx, m)
-	return nil
-}
-
 // attend gives a member that is new to the cluster clients and a watcher.
 func (c *council) attend(ctx context.Context, m *procs.Member) {
 	if len(c.watching[m]) > 0 || m.ID == 0 {
@@ -235,208 +227,4 @@ func (c *council) attend(ctx context.Context, m *procs.Member) {
 	c.load.join(m.ID)
 	w := c.startWatcher(ctx, watchSpec{member: m.ID, pinned: true, from: c.rec.Highest() + 1})
 	c.watching[m], c.watchers = []*watcher{w}, append(c.watchers, w)
-}
-
-// grow adds one member through a random one and starts it.
-func (c *council) grow(ctx context.Context) (*procs.Member, error) {
-	m, err := c.cluster.Add()
-	if err != nil {
-		return nil, err
-	}
-	c.roster.add(m.Client)
-	c.say("add %s", m.Name)
-	since := c.rec.Clock.Now()
-	if err := c.enroll(ctx, m); err != nil {
-		return m, err
-	}
-	c.did("add", since)
-	return m, nil
-}
-
-// replace lets a member lose everything and puts a new one in its place.
-func (c *council) replace(ctx context.Context, m *procs.Member) error {
-	c.say("replace %s", m.Name)
-	since := c.rec.Clock.Now()
-	if err := c.fell(m); err != nil {
-		return err
-	}
-	if err := pause(ctx, between(c.rng, 0, time.Second)+time.Millisecond); err != nil {
-		return err
-	}
-	old := c.ids[m]
-	if err := c.strike(ctx, m, c.rec.Clock.Now()); err != nil {
-		return err
-	}
-	if c.rng.IntN(2) == 0 { // its disk was not lost after all
-		if err := c.comeback(ctx, m); err != nil {
-			return err
-		}
-	}
-	if err := m.Wipe(); err != nil {
-		return err
-	}
-	if err := c.gone(ctx, old); err != nil {
-		return err
-	}
-	if err := c.enroll(ctx, m); err != nil {
-		return err
-	}
-	c.did("replace", since)
-	return nil
-}
-
-// move lets a member go to another address, which it must not forget and the others must learn of.
-func (c *council) move(ctx context.Context, m *procs.Member) error {
-	c.say("move %s", m.Name)
-	since := c.rec.Clock.Now()
-	if err := c.fell(m); err != nil {
-		return err
-	}
-	if err := c.cluster.Move(m); err != nil {
-		return err
-	}
-	soon, cancel := context.WithTimeout(ctx, changes)
-	defer cancel()
-	for {
-		v, err := c.admin(c.anyone()).Update(soon, c.ids[m], m.Peer)
-		c.answered("update", v, err)
-		if err == nil && v.Status == http.StatusNoContent {
-			break
-		}
-		if pause(soon, 100*time.Millisecond) != nil {
-			return c.notHealed(ctx, fmt.Errorf("%s was not moved within %v: %v, %w", m.Name, changes, v, err))
-		}
-	}
-	if err := c.revive(ctx, m); err != nil {
-		return err
-	}
-	if err := c.settled(ctx); err != nil {
-		return err
-	}
-	c.did("move", since)
-	return nil
-}
-
-// fell kills a member.
-func (c *council) fell(m *procs.Member) error {
-	c.look.restarted(m.ID)
-	return m.Kill()
-}
-
-// retire removes a member that runs. Its process must end by itself, and so must the next one on the same data.
-func (c *council) retire(ctx context.Context, m *procs.Member) error {
-	c.say("remove %s", m.Name)
-	since, id := c.rec.Clock.Now(), c.ids[m]
-	if err := c.strike(ctx, m, c.rec.Clock.Now()); err != nil {
-		return err
-	}
-	if err := c.departed(ctx, m, c.leaves); err != nil {
-		return err
-	}
-	if err := c.comeback(ctx, m); err != nil {
-		return err
-	}
-	c.dismiss(m)
-	if err := c.gone(ctx, id); err != nil {
-		return err
-	}
-	if err := c.settled(ctx); err != nil {
-		return err
-	}
-	c.did("remove", since)
-	return nil
-}
-
-// dismiss forgets a member that has left for good.
-func (c *council) dismiss(m *procs.Member) {
-	c.roster.leave(m.ID)
-	for _, w := range c.watching[m] {
-		w.retire()
-	}
-	c.cluster.Drop(m)
-}
-
-// departed waits until the process of a removed member has ended, which it must do by itself, in order and in time.
-func (c *council) departed(ctx context.Context, m *procs.Member, limit time.Duration) error {
-	begin := time.Now()
-	soon, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	status, err := m.Ended(soon)
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	if err != nil {
-		c.rep.violate(check.Violation{Check: "removed", Detail: fmt.Sprintf("%s was removed and still ran %v later", m.Name, limit)})
-		return m.Kill()
-	}
-	if status != 0 {
-		c.rep.violate(check.Violation{Check: "removed", Detail: fmt.Sprintf("%s was removed and ended with status %d", m.Name, status)})
-	}
-	c.rep.worst("removed member ended after, worst s", time.Since(begin).Seconds())
-	return nil
-}
-
-// comeback starts a removed member's process on its old data. It must be told that it was removed, and end.
-func (c *council) comeback(ctx context.Context, m *procs.Member) error {
-	return c.refused(ctx, m, "removed from the cluster")
-}
-
-// refused starts a member that must not get in: its process has to end by itself and log a line with one of those texts.
-func (c *council) refused(ctx context.Context, m *procs.Member, texts ...string) error {
-	tail, err := m.Tail()
-	if err != nil {
-		return err
-	}
-	c.look.restarted(m.ID)
-	if err := m.Start(); err != nil {
-		return err
-	}
-	soon, cancel := context.WithTimeout(ctx, c.returns)
-	defer cancel()
-	status, err := m.Ended(soon)
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	if err != nil {
-		c.rep.violate(check.Violation{Check: "removed", Detail: fmt.Sprintf("%s must not come back and still ran after %v", m.Name, c.returns)})
-		return m.Kill()
-	}
-	lines, err := tail.Lines()
-	if err != nil {
-		return err
-	}
-	for _, l := range slices.Backward(lines) {
-		if slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(l, text) }) {
-			c.say("  %s is told (status %d): %s", m.Name, status, l)
-			c.rep.checked("comebacks refused", 1)
-			return nil
-		}
-	}
-	c.rep.violate(check.Violation{
-		Check: "removed", Detail: fmt.Sprintf("%s ended with status %d and no word of %q", m.Name, status, texts), Evidence: lines[max(0, len(lines)-5):],
-	})
-	return nil
-}
-
-// gone asks every member to remove an id again. All must say soon that it is gone for good.
-func (c *council) gone(ctx context.Context, id string) error {
-	soon, cancel := context.WithTimeout(ctx, c.heals)
-	defer cancel()
-	for _, m := range c.cluster.Members {
-		for m.Running() && c.ids[m] != "" {
-			v, err := c.admin(m).Remove(soon, id)
-			if err == nil && v.Status == http.StatusGone {
-				c.rep.checked("removed ids answered 410", 1)
-				break
-			}
-			if pause(soon, 50*time.Millisecond) != nil {
-				if ctx.Err() != nil {
-					return ctx.Err()
-				}
-				c.rep.violate(check.Violation{Check: "removed", Detail: fmt.Sprintf("%s answers %v (%v) for the removed id %s", m.Name, v, err, id)})
-				break
-			}
-		}
-	}
-	return nil
 }

@@ -55,7 +55,7 @@ func (c *council) rotate(ctx context.Context) error {
 		return err
 	}
 	for len(c.cluster.Members) < c.opt.grow {
-		if _, err := c.grow(ctx); err != nil {
+		if err := c.grow(ctx); err != nil {
 			return err
 		}
 		if err := c.breathe(ctx); err != nil {

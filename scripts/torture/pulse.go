@@ -101,7 +101,7 @@ func (p *pulse) gaps(deeds, dark []deed) {
 		}
 	}
 	begin := p.begin
-	for _, d := range append(dark, deed{begin: p.over}) {
+	for _, d := range slices.Concat(dark, []deed{{begin: p.over}}) {
 		p.t.rep.violate(tooLong(groups, begin, d.begin, p.t.opt.worstGroup)...)
 		if gap := check.WidestGap(all, begin, d.begin); gap > p.t.opt.worst {
 			p.t.rep.violate(check.Violation{Check: "gap", Detail: fmt.Sprintf("no key group took a write for %v", gap.Round(time.Millisecond))})
