@@ -189,9 +189,16 @@ func (c *council) carry(ctx context.Context, what string, ask func(context.Conte
 			return nil
 		}
 		if pause(soon, 100*time.Millisecond) != nil {
-			return c.notHealed(ctx, fmt.Errorf("%s: not done within %v: %s (%v)", what, changes, v, err))
+			return c.notHealed(ctx, fmt.Errorf("%s: not done within %v: %s", what, changes, reply(v, err)))
 		}
 	}
+}
+
+func reply(v api.Verdict, err error) string {
+	if err != nil {
+		return err.Error()
+	}
+	return v.String()
 }
 
 // answered counts the answers to changes, and shows those that refuse.
