@@ -22,6 +22,10 @@ type Backend interface {
 	// caller closes the watcher.
 	Watch(ctx context.Context, req watch.Request) (*watch.Watcher, cluster.Answer, error)
 
+	// OpenBackup takes hold of the whole tree as it is now, to be written. The
+	// caller closes it.
+	OpenBackup(ctx context.Context) (*store.Backup, error)
+
 	Membership
 
 	// Status reports on this member.

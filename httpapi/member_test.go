@@ -204,6 +204,15 @@ func (m *member) Status() cluster.Status {
 	return s
 }
 
+func (m *member) OpenBackup(context.Context) (*store.Backup, error) {
+	if err := m.failing(); err != nil {
+		return nil, err
+	}
+	return store.NewBackup([]*store.Store{m.st}, store.BackupInfo{
+		ClusterID: testClusterID, Index: m.st.Frontier(), Groups: 1, Time: testNow, Version: "2.3.8",
+	})
+}
+
 func (m *member) Healthy(context.Context) error { return m.failing() }
 
 func (m *member) Caught() bool { return m.failing() == nil }

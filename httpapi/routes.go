@@ -34,6 +34,8 @@ func (s *Server) routes() http.Handler {
 	get.HandleFunc("/v2/stats/leader", s.handleLeaderStats)
 	get.HandleFunc("/v2/stats/groups", s.handleGroupStats) // ours
 
+	get.HandleFunc("/v2/backup", s.handleBackup) // ours
+
 	get.HandleFunc("/version", s.handleVersion)
 	get.HandleFunc("/health", s.handleHealth)
 	get.HandleFunc("/livez", s.handleLive)   // ours

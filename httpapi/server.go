@@ -66,6 +66,8 @@ type Server struct {
 	bodyTimeout time.Duration
 	validator   *validator.Validate // of bodies in JSON
 
+	backups chan struct{} // holds one for each backup being served
+
 	// clusterID is the value of X-Etcd-Cluster-Id, shared by all answers.
 	clusterID []string
 
@@ -96,6 +98,7 @@ func NewServer(b Backend, c Config) *Server {
 		log:         c.Logger.With().Str("component", "httpapi").Logger(),
 		versions:    encodeVersions(c.Version),
 		bodyTimeout: bodyTimeout,
+		backups:     make(chan struct{}, maxBackups),
 		validator:   newValidator(),
 		clusterID:   []string{strconv.FormatUint(b.Status().ClusterID, 16)},
 	}
