@@ -49,7 +49,8 @@ func (g *raftGroup) proposeOnce(ctx context.Context, data []byte) (outcome, erro
 	switch {
 	case err == nil:
 		return decodeOutcome(res)
-	case errors.Is(err, dragonboat.ErrTimeout), errors.Is(err, dragonboat.ErrCanceled), errors.Is(err, dragonboat.ErrTimeoutTooSmall):
+	case errors.Is(err, dragonboat.ErrTimeout), errors.Is(err, dragonboat.ErrCanceled),
+		errors.Is(err, dragonboat.ErrTimeoutTooSmall), errors.Is(err, dragonboat.ErrInvalidDeadline): // the last two: no time is left
 		return outcome{}, errAgain
 	case errors.Is(err, dragonboat.ErrSystemBusy), errors.Is(err, dragonboat.ErrShardNotReady):
 		return outcome{}, g.pause(ctx, nil, changed)
