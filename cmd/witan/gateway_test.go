@@ -334,8 +334,9 @@ func TestGatewayMistakes(t *testing.T) {
 	}
 }
 
-// TestReadmeThroughGateway runs the examples of README.md against a gateway.
-func TestReadmeThroughGateway(t *testing.T) {
+// TestPagesThroughGateway runs the examples of README.md and of the page about
+// gateways against one.
+func TestPagesThroughGateway(t *testing.T) {
 	if _, err := exec.LookPath("curl"); err != nil {
 		if os.Getenv("CI") != "" {
 			t.Fatal(err)
@@ -346,15 +347,22 @@ func TestReadmeThroughGateway(t *testing.T) {
 	a := startProcess(t, t.TempDir(), f...)
 	g := startProcess(t, t.TempDir(), "--proxy", "on", "--initial-cluster", "default="+f[3])
 	eventually(t, "the gateway is ready", func() bool { _, ok := tryGet(t, g.url+"/readyz"); return ok })
-	real := strings.NewReplacer("http://127.0.0.1:2379", g.url)
-	shown := strings.NewReplacer(a.url, "http://127.0.0.1:2379", f[3], "http://127.0.0.1:2380")
-	for _, e := range examples(t, "../../README.md") {
-		out, err := exec.CommandContext(t.Context(), "sh", "-c", real.Replace(e.command)+" --silent --show-error --max-time 30").Output()
-		if err != nil {
-			t.Fatalf("%s: %v", e.command, err)
+	const shownClient, shownPeer = "http://127.0.0.1:2379", "http://127.0.0.1:2380"
+	shown := strings.NewReplacer(a.url, shownClient, f[3], shownPeer)
+	for _, page := range []string{"../../README.md", "../../docs/gateway.md"} {
+		all := examples(t, page)
+		if len(all) < 3 {
+			t.Fatalf("found only %d examples in %s", len(all), page)
 		}
-		if got := strings.TrimRight(shown.Replace(string(out)), "\n"); !matches(e.want, got) {
-			t.Errorf("%s\n got %s\nwant %s", e.command, got, e.want)
+		for _, e := range all {
+			command := strings.ReplaceAll(e.command, shownClient, g.url)
+			out, err := exec.CommandContext(t.Context(), "sh", "-c", command+" --silent --show-error --max-time 30").Output()
+			if err != nil {
+				t.Fatalf("%s: %v", e.command, err)
+			}
+			if got := strings.TrimRight(shown.Replace(string(out)), "\n"); !matches(e.want, got) {
+				t.Errorf("%s\n got %s\nwant %s", e.command, got, e.want)
+			}
 		}
 	}
 }

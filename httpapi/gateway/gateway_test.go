@@ -290,7 +290,7 @@ func TestUnchanged(t *testing.T) {
 	defer func() { _ = conn.Close() }()
 	fmt.Fprint(conn, "PUT //v2/keys/a%2fb//c?x=1;ttl=5&y=%zz HTTP/1.1\r\nHost: some.name:99\r\nAuthorization: Basic abc\r\n"+
 		"Via: 1.0 fred\r\nX-Forwarded-For: 10.0.0.1\r\nX-Forwarded-Proto: https\r\nX-Etcd-Index: 5\r\nConnection: X-Mine, Upgrade, close\r\nX-Mine: 1\r\n"+
-		"Upgrade: x\r\nKeep-Alive: 1\r\nProxy-Authorization: p\r\nTe: gzip\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n"+
+		"Upgrade: x\r\nKeep-Alive: 1\r\nProxy-Authorization: p\r\nTe: trailers\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n"+
 		"a\r\nvalue=x%zz\r\n0\r\n\r\n")
 	var resp *http.Response
 	for r := bufio.NewReader(conn); resp == nil || resp.StatusCode == http.StatusContinue; {
@@ -300,7 +300,7 @@ func TestUnchanged(t *testing.T) {
 	}
 	defer func() { _ = resp.Body.Close() }()
 	got, _ := io.ReadAll(resp.Body)
-	if resp.StatusCode != 201 || string(got) != "ok" || resp.Header.Get("X-Etcd-Index") != "7" {
+	if resp.StatusCode != http.StatusCreated || string(got) != "ok" || resp.Header.Get("X-Etcd-Index") != "7" {
 		t.Errorf("answer: %v %s", resp, got)
 	}
 	for _, name := range []string{"X-Hop", "Keep-Alive", "Proxy-Authenticate"} {
@@ -433,7 +433,7 @@ func TestCORS(t *testing.T) {
 				t.Fatal(err)
 			}
 			_ = resp.Body.Close()
-			if got := strings.Join(resp.Header["Access-Control-Allow-Origin"], "+"); resp.StatusCode != 200 || got != tc.want {
+			if got := strings.Join(resp.Header["Access-Control-Allow-Origin"], "+"); resp.StatusCode != http.StatusOK || got != tc.want {
 				t.Errorf("%v, %s of %s: %d %q", tc.cors, method, tc.origin, resp.StatusCode, got)
 			}
 		}

@@ -168,9 +168,9 @@ func (g *Gateway) rewrite(p *httputil.ProxyRequest) {
 		h.Set("X-Forwarded-For", strings.Join(append(h["X-Forwarded-For"], client), ", "))
 	}
 	h.Add("Via", "1.1 "+g.name)
-	// Members switch no protocols, the body is at hand, and net/http sends
-	// again what has these keys, which mean nothing to members.
-	for _, name := range []string{"Connection", "Upgrade", "Expect", "Idempotency-Key", "X-Idempotency-Key"} {
+	// Members switch no protocols and send no trailers, the body is at hand, and
+	// net/http sends again what has these keys, which mean nothing to members.
+	for _, name := range []string{"Connection", "Te", "Upgrade", "Expect", "Idempotency-Key", "X-Idempotency-Key"} {
 		h.Del(name)
 	}
 }

@@ -42,7 +42,7 @@ func TestWatch(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer func() { _ = resp.Body.Close() }()
-			if resp.StatusCode != 200 || resp.Header.Get("X-Etcd-Index") != "5" {
+			if resp.StatusCode != http.StatusOK || resp.Header.Get("X-Etcd-Index") != "5" {
 				t.Errorf("head: %v", resp)
 			}
 			r := bufio.NewReader(resp.Body)
