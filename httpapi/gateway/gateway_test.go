@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -529,5 +530,17 @@ func TestCloseCuts(t *testing.T) {
 	}
 	if err := <-served; err != nil {
 		t.Error(err)
+	}
+}
+
+// TestTimedConn talks to somebody who neither sends nor reads.
+func TestTimedConn(t *testing.T) {
+	near, far := net.Pipe()
+	defer func() { _, _ = near.Close(), far.Close() }()
+	c := &timedConn{Conn: near, read: time.Millisecond, write: time.Millisecond}
+	for name, use := range map[string]func([]byte) (int, error){"read": c.Read, "write": c.Write} {
+		if _, err := use(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
