@@ -136,6 +136,9 @@ func checkPeerURL(raw string) error {
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 || host == "" {
 		return fmt.Errorf("URL must have a host and a port from 1 to 65535: %s", raw)
 	}
+	if strings.Contains(host, "%") {
+		return fmt.Errorf("URL must not have an IPv6 zone, which other machines do not know: %s", raw)
+	}
 	if u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" {
 		return fmt.Errorf("URL must be http://HOST:PORT and no more: %s", raw)
 	}

@@ -174,7 +174,10 @@ func amendMember(x *exchange) (amendment, bool) {
 	if !ofMembers(x) || x.reqs[left].method != "POST" || l.status != 201 || r.status != 400 && r.status != 413 {
 		return amendment{}, false
 	}
-	ours := []string{"members talk to each other by http only, ", "URL must have a host and a port ", "URL must be http://HOST:PORT and no more: ", "the body is longer than "}
+	ours := []string{
+		"members talk to each other by http only, ", "URL must have a host and a port ", "URL must not have an IPv6 zone, ",
+		"URL must be http://HOST:PORT and no more: ", "the body is longer than ",
+	}
 	if !slices.ContainsFunc(ours, func(start string) bool { return strings.HasPrefix(messageOf(r), start) }) {
 		return amendment{}, false
 	}
