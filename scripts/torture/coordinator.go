@@ -2,14 +2,10 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
-	"net/http"
 	"time"
 
-	"github.com/witan-kv/witan/scripts/torture/internal/api"
-	"github.com/witan-kv/witan/scripts/torture/internal/check"
 	"github.com/witan-kv/witan/scripts/torture/internal/procs"
 )
 
@@ -56,6 +52,7 @@ type amendment struct {
 	after  int        // steps until the one who takes them is killed
 	eager  bool       // or the one who hands a leadership over, if that comes first
 	down   bool       // the member was down before it was removed
+	all    bool       // everybody is killed then, not only the one who took the step
 }
 
 // name is the change for people.
@@ -76,7 +73,16 @@ func (c *council) interrupt(ctx context.Context, round int) error {
 	if err != nil {
 		return err
 	}
-	c.say("%d: %s, killed %s after step %d, %s", round, a.name(), victim.Name, a.after, step.Kind)
+	what := "killed after " + step.Kind
+	if a.all {
+		what = "all " + what
+	}
+	c.say("%d: %s, %s, step %d, which %s took", round, a.name(), what, a.after, victim.Name)
+	if a.all {
+		if err := c.darken(ctx, a, victim); err != nil {
+			return err
+		}
+	}
 	if err := c.adopted(ctx, a); err != nil {
 		return err
 	}
@@ -93,14 +99,53 @@ func (c *council) interrupt(ctx context.Context, round int) error {
 	if err := c.settled(ctx); err != nil {
 		return err
 	}
-	c.did("killed after "+step.Kind, a.since)
+	c.did(what, a.since)
+	return nil
+}
+
+// allOdds: in one round of so many the power fails everywhere.
+const allOdds = 4
+
+// darken kills everybody else too, as when the power fails, and starts all again. The one who leaves need not become ready.
+func (c *council) darken(ctx context.Context, a *amendment, victim *procs.Member) error {
+	begin := c.rec.Clock.Now()
+	down := []*procs.Member{victim}
+	for _, m := range c.cluster.Members {
+		if m.Running() {
+			down = append(down, m)
+			if err := c.fell(m); err != nil {
+				return err
+			}
+		}
+	}
+	if err := pause(ctx, between(c.rng, 0, 500*time.Millisecond)+time.Millisecond); err != nil {
+		return err
+	}
+	for _, m := range down {
+		if err := m.Start(); err != nil {
+			return err
+		}
+	}
+	soon, cancel := context.WithTimeout(ctx, settle)
+	defer cancel()
+	for _, m := range down {
+		if m == a.member {
+			continue
+		}
+		if err := m.Ready(soon); err != nil {
+			return c.notHealed(ctx, err)
+		}
+	}
+	c.dark = append(c.dark, deed{begin: begin, end: c.rec.Clock.Now()})
 	return nil
 }
 
 // draft decides on a change: between the least and the greatest size either way.
 func (c *council) draft(ctx context.Context) (*amendment, error) {
 	size := len(c.cluster.Members)
-	a := &amendment{add: size <= c.opt.members || (size < c.opt.grow && c.rng.IntN(2) == 0), answer: make(chan error, 1)}
+	a := &amendment{
+		add: size <= c.opt.members || (size < c.opt.grow && c.rng.IntN(2) == 0), answer: make(chan error, 1), all: c.rng.IntN(allOdds) == 0,
+	}
 	steps := 2 * (c.opt.groups + 1)
 	if a.add {
 		m, err := c.cluster.Add()
@@ -124,190 +169,6 @@ func (c *council) draft(ctx context.Context) (*amendment, error) {
 	}
 	a.after = 1 + c.rng.IntN(steps)
 	return a, nil
-}
-
-// propose asks a random member for the change, without waiting for the answer.
-func (c *council) propose(ctx context.Context, a *amendment) {
-	a.since = c.rec.Clock.Now()
-	admin, id := c.admin(c.anyone()), c.ids[a.member]
-	go func() {
-		var v api.Verdict
-		var err error
-		if a.add {
-			v, err = admin.Add(ctx, a.member.Peer)
-		} else {
-			v, err = admin.Remove(ctx, id)
-		}
-		if err == nil && v.Status != http.StatusCreated && v.Status != http.StatusNoContent {
-			err = fmt.Errorf("%s: %w", v, errRefused)
-		}
-		a.answer <- err
-	}()
-}
-
-var errRefused = errors.New("refused")
-
-// ambush proposes the change and kills the member that logs the step the amendment says, right then. A member that was
-// added is started as soon as it may be.
-func (c *council) ambush(ctx context.Context, a *amendment) (*procs.Member, check.Step, error) {
-	var tails []*procs.Tail
-	for _, m := range c.cluster.Members {
-		tail, err := m.Tail()
-		if err != nil {
-			return nil, check.Step{}, err
-		}
-		tails = append(tails, tail)
-	}
-	c.propose(ctx, a)
-	if c.opt.kind == procs.Etcd {
-		return c.ambushLeader(ctx, a)
-	}
-	soon, cancel := context.WithTimeout(ctx, changes)
-	defer cancel()
-	for taken := 0; ; {
-		for _, tail := range tails {
-			lines, err := tail.Lines()
-			if err != nil {
-				return nil, check.Step{}, err
-			}
-			for _, l := range lines {
-				s, ok := stepOf(tail.Member.Name, l)
-				if !ok {
-					continue
-				}
-				if taken++; (taken >= a.after || a.eager && s.Kind == "hand over") && tail.Member.Running() {
-					return tail.Member, s, c.fell(tail.Member)
-				}
-			}
-		}
-		if err := c.advance(soon, a); err != nil {
-			return nil, check.Step{}, err
-		}
-		if err := pause(soon, time.Millisecond); err != nil {
-			return nil, check.Step{}, c.notHealed(ctx, fmt.Errorf("%s took %d steps within %v, not %d", a.name(), taken, changes, a.after))
-		}
-	}
-}
-
-// advance takes the answer to the change, if there is one: a refusal means to propose again, consent to an
-// addition to start the process.
-func (c *council) advance(ctx context.Context, a *amendment) error {
-	select {
-	case err := <-a.answer:
-		if err != nil {
-			c.say("  %s: %v", a.name(), err)
-			c.rep.checked("changes proposed again", 1)
-			if err := pause(ctx, 100*time.Millisecond); err != nil {
-				return err
-			}
-			c.propose(ctx, a)
-			return nil
-		}
-		if a.add {
-			return a.member.Start()
-		}
-	default:
-	}
-	return nil
-}
-
-// ambushLeader is ambush for a server that does not tell of its steps: the leader is killed some milliseconds after the request.
-func (c *council) ambushLeader(ctx context.Context, a *amendment) (*procs.Member, check.Step, error) {
-	victim, err := c.cluster.Leader(ctx, c.opt.kind)
-	if err != nil {
-		return nil, check.Step{}, err
-	}
-	if err := pause(ctx, time.Duration(a.after)*time.Millisecond); err != nil {
-		return nil, check.Step{}, err
-	}
-	if err := c.fell(victim); err != nil || victim == a.member {
-		return victim, check.Step{Kind: "some time"}, err
-	}
-	// etcd takes no change while a member is down.
-	if err := pause(ctx, between(c.rng, 0, 2*time.Second)+time.Millisecond); err != nil {
-		return nil, check.Step{}, err
-	}
-	return victim, check.Step{Kind: "some time"}, c.revive(ctx, victim)
-}
-
-// adopted notes the change in who the members are to be. A step was taken, so it is decided.
-func (c *council) adopted(ctx context.Context, a *amendment) error {
-	if c.opt.kind == procs.Etcd { // nobody knows: ask again until it is
-		if a.add {
-			return c.enlist(ctx, a.member, a.since)
-		}
-		return c.strike(ctx, a.member, a.since)
-	}
-	if !a.add {
-		c.struck(a.member, a.since)
-		return nil
-	}
-	soon, cancel := context.WithTimeout(ctx, c.heals)
-	defer cancel()
-	for {
-		list, err := c.admin(c.anyone()).Members(soon)
-		if id := idOf(list, a.member); id != "" {
-			c.enlisted(a.member, id, a.since)
-			return nil
-		}
-		if pause(soon, 20*time.Millisecond) != nil {
-			return c.notHealed(ctx, fmt.Errorf("%s: a step was taken and no member lists it (%w)", a.name(), err))
-		}
-	}
-}
-
-// rival proposes a second change, which must wait for the first or be refused: a member that never starts. One
-// that joins would find another cluster than it was told of, so that the first change must not have come as far.
-func (c *council) rival(ctx context.Context, a *amendment) (*procs.Member, error) {
-	if a.add && a.member.Running() {
-		return nil, nil
-	}
-	m, err := c.cluster.Add()
-	if err != nil {
-		return nil, err
-	}
-	c.roster.add(m.Client)
-	c.roster.leave(m.ID)
-	c.cluster.Drop(m)
-	since := c.rec.Clock.Now()
-	v, err := c.admin(c.anyone()).Add(ctx, m.Peer)
-	switch {
-	case err != nil:
-		c.rep.checked("second change without an answer", 1)
-	case v.Status == http.StatusCreated, v.Status == http.StatusConflict, v.Status == http.StatusInternalServerError:
-		c.rep.checked(fmt.Sprintf("second change answered %d", v.Status), 1)
-	default:
-		c.rep.violate(check.Violation{Check: "apart", Detail: "a second change was answered " + v.String()})
-	}
-	c.say("  second change: %s", v)
-	if v.Status == http.StatusCreated {
-		c.seconded(m, v.Member.ID, since)
-	}
-	if err != nil || v.Status == http.StatusInternalServerError { // it may have been decided
-		for _, other := range c.cluster.Members {
-			if list, err := c.admin(other).Members(ctx); other.Running() && err == nil && idOf(list, m) != "" {
-				c.seconded(m, idOf(list, m), since)
-				break
-			}
-		}
-	}
-	return m, ctx.Err()
-}
-
-// seconded notes that the rival was let in.
-func (c *council) seconded(m *procs.Member, id string, since time.Duration) {
-	c.cluster.Members = append(c.cluster.Members, m)
-	c.enlisted(m, id, since)
-}
-
-// dissolve removes the rival if it was let in.
-func (c *council) dissolve(ctx context.Context, rival *procs.Member) error {
-	if rival == nil || c.ids[rival] == "" {
-		return nil
-	}
-	err := c.strike(ctx, rival, c.rec.Clock.Now())
-	c.cluster.Drop(rival)
-	return err
 }
 
 // finish starts the victim again and sees the change through.
@@ -335,7 +196,7 @@ func (c *council) finish(ctx context.Context, a *amendment, victim, rival *procs
 		return nil
 	}
 	id := c.removed[len(c.removed)-1]
-	if victim == a.member {
+	if victim == a.member && !a.all {
 		if err := a.member.Start(); err != nil {
 			return err
 		}
