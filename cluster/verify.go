@@ -55,6 +55,7 @@ func VerifyDir(c Config) (r DirReport, err error) {
 		return r, err
 	}
 	if !id.Started {
+		r.Members = len(id.Members)
 		return r, nil // no raft log yet
 	}
 	return r, r.verifyLog(&c, id)

@@ -17,5 +17,8 @@
 //	nearest.go      what somebody may have meant
 //	validate.go     which settings make sense together
 //	urls.go         URL lists, the initial cluster
+//	backup.go       scheduled backups of a running member
+//	restore.go      witan restore
+//	verify.go       witan verify
 //	discovery.go    where the initial cluster comes from when it is not listed
 package main

@@ -33,6 +33,8 @@ func writeHelp(w io.Writer) {
 	fmt.Fprint(w, `witan, a replicated key-value store that speaks etcd's v2 API.
 
 usage: witan [--name=value …]
+       witan restore --from FILE [--name=value …]    a member's data of a backup
+       witan verify PATH                             check a backup or data directory
 
 Flags may have one dash or two. Each can also be set as WITAN_NAME or ETCD_NAME
 (capitals, "_" for "-"), or in the YAML file that --config-file names. A flag

@@ -27,6 +27,8 @@ type program struct {
 
 	serving sync.WaitGroup
 	ended   chan error // why a listener is served no longer
+
+	stopBackups context.CancelFunc // nil when there are none to make
 }
 
 // open starts a member and returns when it has joined its cluster and serves
@@ -57,6 +59,7 @@ func open(ctx context.Context, c config, log zerolog.Logger) (p *program, err er
 	}
 	p.server = httpapi.NewServer(p.node, c.api(log))
 	p.serve(make(slots, files-reservedFiles))
+	p.startBackups()
 	return p, nil
 }
 
@@ -94,6 +97,9 @@ func (p *program) removed() error {
 // asked of a node that is going down, and what they have asked is answered.
 func (p *program) close() error {
 	var errs []error
+	if p.stopBackups != nil {
+		p.stopBackups()
+	}
 	if p.server != nil {
 		errs = append(errs, notifySystemd("STOPPING=1"))
 		ctx, cancel := context.WithTimeout(context.Background(), drainTime)

@@ -24,6 +24,14 @@ const (
 // returns the exit status. Nothing in it belongs to the process, so tests call
 // it too.
 func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int {
+	if len(args) > 0 {
+		switch args[0] {
+		case "restore":
+			return runRestore(ctx, args[1:], env, stdout, stderr)
+		case "verify":
+			return runVerify(args[1:], stdout, stderr)
+		}
+	}
 	c, notes, err := parseConfig(args, env)
 	if err != nil {
 		return complain(stderr, err)
