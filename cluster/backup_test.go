@@ -322,3 +322,36 @@ func TestBackupWithoutQuorum(t *testing.T) {
 		t.Errorf("%v, %d bytes", err, w.Len())
 	}
 }
+
+// TestOldMembersStayOut starts a member of the old cluster where one of the
+// restored cluster's is expected, with the same addresses and token.
+func TestOldMembersStayOut(t *testing.T) {
+	c := clustertest.Start(t, clustertest.Options{Members: 3})
+	mustPut(t, c.Nodes[0], "/k", "backup")
+	file, _ := backupOf(t, c.Nodes[0])
+	mustPut(t, c.Nodes[0], "/k", "later")
+	for i := range c.Nodes {
+		c.Stop(i)
+	}
+	old := *c.Config(2)
+	for i := range 2 {
+		cfg := c.Config(i)
+		cfg.DataDir = t.TempDir()
+		if _, err := cluster.Restore(t.Context(), *cfg, bytes.NewReader(file), cluster.DefaultIndexBump); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.Restart(0, 1)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	if n, err := cluster.Open(ctx, old); err == nil {
+		n.Close()
+		t.Error("an old member takes part")
+	}
+	for _, n := range c.Nodes[:2] {
+		if got := mustGet(t, n, cluster.Read{Key: store.ParseKey("/k"), Quorum: true}); got.Event.Node.Value != "backup" {
+			t.Errorf("/k is %q", got.Event.Node.Value)
+		}
+	}
+	mustPut(t, c.Nodes[1], "/k", "restored")
+}
