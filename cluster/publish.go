@@ -72,7 +72,7 @@ func (n *Node) whileWanted(ctx context.Context) (context.Context, context.Cancel
 }
 
 func (n *Node) expelledError() error {
-	return fmt.Errorf("%w: %x; its data directory %s is of no use any more", ErrExpelled, n.id.MemberID, n.cfg.DataDir)
+	return fmt.Errorf("%w: %x", ErrExpelled, n.id.MemberID)
 }
 
 func isAny(err error, targets ...error) bool {

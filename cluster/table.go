@@ -161,11 +161,11 @@ func (t *table) add(cmd *metaCommand, index uint64) outcome {
 	if r, ok := t.Members[cmd.ID]; ok && r.Added == cmd.Nonce {
 		return outcome{verdict: done, change: t.changeOf(cmd.ID)} // sent twice
 	}
-	if _, ok := t.Members[cmd.ID]; ok || slices.Contains(t.Removed, cmd.ID) {
-		return outcome{verdict: idTaken}
-	}
 	if t.peerURLsTaken(cmd.PeerURLs, 0) {
 		return outcome{verdict: peerURLTaken}
+	}
+	if _, ok := t.Members[cmd.ID]; ok || slices.Contains(t.Removed, cmd.ID) {
+		return outcome{verdict: idTaken}
 	}
 	if t.Change != nil {
 		return outcome{verdict: changePending, reason: t.Change.describe()}

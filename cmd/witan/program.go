@@ -78,7 +78,8 @@ func (p *program) wait(ctx context.Context) error {
 		p.log.Info().AnErr("reason", context.Cause(ctx)).Msg("stopping")
 		return nil
 	case <-p.node.Removed():
-		return p.removed()
+		p.config.sayRemoved(p.log)
+		return nil
 	case err := <-p.node.Failed():
 		return fmt.Errorf("the member failed: %w", err)
 	case err := <-p.ended:
@@ -86,11 +87,10 @@ func (p *program) wait(ctx context.Context) error {
 	}
 }
 
-// removed says that the member is not one of the cluster any more. That is the
-// end somebody asked for and no failure: a supervisor should not start it again.
-func (p *program) removed() error {
-	p.log.Warn().Msgf("etcdserver: the member has been permanently removed from the cluster; its data directory %s is of no use any more", p.config.DataDir)
-	return nil
+// sayRemoved says that the member is not one of the cluster any more. That is
+// the end somebody asked for and no failure: a supervisor should not start it again.
+func (c *config) sayRemoved(log zerolog.Logger) {
+	log.Warn().Msgf("etcdserver: the member has been permanently removed from the cluster; its data directory %s is of no use any more", c.DataDir)
 }
 
 // close stops what open has started. Clients go first, so that nothing is

@@ -79,7 +79,7 @@ func serve(ctx context.Context, c config, log zerolog.Logger) error {
 			return nil // to stop is what was asked for
 		}
 		if errors.Is(err, cluster.ErrExpelled) {
-			log.Warn().Err(err).Msg("etcdserver: the member has been permanently removed from the cluster")
+			c.sayRemoved(log)
 			return nil
 		}
 		return err
