@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
@@ -244,7 +245,7 @@ func TestUnwantedMembersHearWhy(t *testing.T) {
 		{ErrOtherCluster, http.StatusMisdirectedRequest},
 	} {
 		request := upgradeRequest(testCluster, alice, 0x99)
-		if tc.err == ErrOtherCluster {
+		if errors.Is(tc.err, ErrOtherCluster) {
 			request = upgradeRequest(0xdead, alice, bob)
 		}
 		b.cfg.Admit = func(uint64, Origin) error { return tc.err }
