@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 )
 
 // catchUp waits until this member has everything that was committed when it
@@ -20,13 +21,29 @@ func (n *Node) catchUp(ctx context.Context) error {
 			return nil
 		case wanted.Err() != nil:
 			return context.Cause(wanted)
-		case errors.Is(err, ErrStopped) && n.probe(ctx):
-			return n.expelledError() // its replicas knew, and stopped
-		case isAny(err, ErrStopped, ErrExpelled, errOtherInstance, errRolledBack):
+		case errors.Is(err, ErrStopped):
+			return n.awaitExpulsion(wanted)
+		case isAny(err, ErrExpelled, errOtherInstance, errRolledBack):
 			return err
 		}
 		n.log.Info().Err(err).Msg("waiting for a quorum of members")
 	}
+}
+
+// awaitExpulsion is for a member one of whose replicas has stopped while it was
+// catching up: its group has let go of it. It asks until somebody says that
+// all have, which may be after the next leader of some group is elected.
+func (n *Node) awaitExpulsion(wanted context.Context) error {
+	for !n.probe(wanted) {
+		select {
+		case <-time.After(reconcileRetry):
+		case <-wanted.Done():
+			return context.Cause(wanted)
+		case <-n.stopping:
+			return ErrStopped
+		}
+	}
+	return n.expelledError()
 }
 
 func (n *Node) catchUpOnce(ctx context.Context) error {
