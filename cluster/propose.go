@@ -14,6 +14,7 @@ import (
 // proposal is a command somebody waits for.
 type proposal struct {
 	seq       uint64
+	sent      bool
 	done      chan struct{} // closed when result is set
 	result    store.Result
 	raftIndex uint64
@@ -138,16 +139,19 @@ func (g *group) attempt(ctx context.Context, p *proposal, data []byte, until tim
 	}
 	timer := time.NewTimer(time.Until(until))
 	defer timer.Stop()
-	result := rs.ResultC()
+	// At the first try the result says that p is done. Later, an earlier try may be.
+	result, done := rs.ResultC(), p.done
+	if !p.sent {
+		done = nil
+	}
+	p.sent = true
 	for {
 		select {
-		case <-p.done:
+		case <-done:
 			return nil
 		case r := <-result:
-			if again := g.unanswered(ctx, p, r, changed); again != nil {
-				return again
-			}
-			result = nil // applied; p.done is closed or about to be
+			rs.Release()
+			return g.unanswered(ctx, p, r, changed)
 		case <-changed:
 			var now uint64
 			if now, _, changed = g.lead.now(); now != 0 && now != leader {
