@@ -29,8 +29,16 @@ type Seeder struct {
 	notes  []mutation
 }
 
-// seedPage is how many bytes of nodes are handed to Badger at once.
-const seedPage = 4 << 20
+const (
+	// seedPage is how many bytes of nodes are handed to Badger at once.
+	seedPage = 1 << 20
+	// seedTable is how big the tables of all groups together get, leastSeedTable
+	// those of each at least. A StreamWriter makes tables of the last level,
+	// which have 32 times the base size, and keeps up to 16 of them in memory
+	// when the disk is slow.
+	seedTable      = 8 << 20
+	leastSeedTable = 2 << 20
+)
 
 // NewSeeder begins a store in o.Dir, where none is. Its frontier is
 // o.FirstIndex, which lies above all indexes of the nodes to come; what
@@ -54,7 +62,9 @@ func NewSeeder(o Options) (_ *Seeder, err error) {
 	} else if len(seqs) > 0 {
 		return nil, fmt.Errorf("store: %s holds a store already", o.Dir)
 	}
-	db, err := openDatabase(databaseDir(o.Dir, 1), o.Logger, false)
+	options := badgerOptions(databaseDir(o.Dir, 1), o.Logger).WithSyncWrites(false).
+		WithBaseTableSize(max(int64(seedTable/o.Groups), leastSeedTable) / 32)
+	db, err := openBadger(options)
 	if err != nil {
 		return nil, err
 	}
