@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -469,25 +468,4 @@ func TestSeederRefuses(t *testing.T) {
 	if _, err := store.Verify(o); !errors.Is(err, store.ErrDamaged) {
 		t.Errorf("what is left of it: %v", err)
 	}
-}
-
-// FuzzBackup reads what is no backup. It must be refused, or be one.
-func FuzzBackup(f *testing.F) {
-	good := smallBackup(f)
-	f.Add(good)
-	f.Add(good[:600])
-	f.Add([]byte{})
-	f.Fuzz(func(t *testing.T, b []byte) {
-		_, nodes, _, err := readBackup(b)
-		if err != nil {
-			return
-		}
-		dirs := map[store.Key]bool{{}: true}
-		for _, n := range nodes {
-			if !dirs[n.Key.Parent()] {
-				t.Fatalf("%s is in no directory of %v", n.Key, slices.Collect(maps.Keys(dirs)))
-			}
-			dirs[n.Key] = n.Dir
-		}
-	})
 }
