@@ -105,7 +105,8 @@ func (c *council) interrupt(ctx context.Context, round int) error {
 // allOdds: in one round of so many the power fails everywhere.
 const allOdds = 4
 
-// darken kills everybody else too, as when the power fails, and starts all again. The one who leaves need not become ready.
+// darken kills everybody else too, as when the power fails, and starts all again. The one who leaves need not become ready;
+// the one who joins may not know the cluster yet and has to wait until there is one.
 func (c *council) darken(ctx context.Context, a *amendment, victim *procs.Member) error {
 	begin := c.rec.Clock.Now()
 	down := []*procs.Member{victim}
@@ -121,6 +122,9 @@ func (c *council) darken(ctx context.Context, a *amendment, victim *procs.Member
 		return err
 	}
 	for _, m := range down {
+		if a.add && m == a.member {
+			continue
+		}
 		if err := m.Start(); err != nil {
 			return err
 		}
