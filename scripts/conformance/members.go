@@ -54,6 +54,23 @@ func (p *pair) settleMembers() {
 	}
 }
 
+// lostChange is how long etcd takes to answer a change that its leader has
+// dropped, a second less: for that, even one that comes long after the last is
+// dropped on a machine that is slow for a moment.
+const lostChange = 6 * time.Second
+
+// changeMembers sends a membership change to both servers, and to etcd once
+// more if it was lost there.
+func (p *pair) changeMembers(reqs [2]request) [2]answer {
+	p.settleMembers()
+	begun := time.Now()
+	answers := p.both(reqs)
+	if answers[left].status == 500 && time.Since(begun) > lostChange {
+		answers[left] = p.sides[left].do(reqs[left])
+	}
+	return answers
+}
+
 // members compares answers about members. Ids stand for the members they were
 // given to; a list must be in the order of its ids, which differ.
 func (p *pair) members(c *comparer, method, l, r string) {

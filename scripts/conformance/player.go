@@ -63,9 +63,10 @@ func (pl *player) play(s step) error {
 func (pl *player) request(s step) error {
 	x := &exchange{step: s, reqs: pl.pair.expand(s.req)}
 	if strings.HasPrefix(s.req.path(), membersPrefix) && isWrite(s.req.method) {
-		pl.pair.settleMembers()
+		x.answers = pl.pair.changeMembers(x.reqs)
+	} else {
+		x.answers = pl.pair.both(x.reqs)
 	}
-	x.answers = pl.pair.both(x.reqs)
 	pl.report.request()
 	return pl.judge(x, pl.pair.compare(x, true))
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -107,7 +108,11 @@ func (s *server) findLeader() (*server, error) {
 
 // prepare finds addresses and a directory for the n-th member of a cluster.
 func prepare(p product, n int) (*server, error) {
-	client, peer, err := freePorts()
+	client, err := freeAddress()
+	if err != nil {
+		return nil, err
+	}
+	peer, err := freeAddress()
 	if err != nil {
 		return nil, err
 	}
@@ -153,19 +158,23 @@ func (s *server) run(ctx context.Context, cluster string) error {
 
 func (s *server) logFile() string { return filepath.Join(s.dir, "log") }
 
-// freePorts reserves two loopback addresses and lets them go again.
-func freePorts() (client, peer string, err error) {
-	a, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", "", err
+// Ports below those that the kernel gives to outgoing connections, so that
+// none of these takes one between freeAddress and the server's start.
+const lowestPort, highestPort = 20000, 32000
+
+// freeAddress returns a loopback address nobody listens on just now.
+func freeAddress() (string, error) {
+	for {
+		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(lowestPort+rand.IntN(highestPort-lowestPort)))
+		l, err := net.Listen("tcp", address)
+		if errors.Is(err, syscall.EADDRINUSE) {
+			continue
+		}
+		if err != nil {
+			return "", err
+		}
+		return address, l.Close()
 	}
-	defer a.Close()
-	b, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", "", err
-	}
-	defer b.Close()
-	return a.Addr().String(), b.Addr().String(), nil
 }
 
 // ready polls until the cluster version is settled, which is the last thing a
