@@ -73,12 +73,14 @@ func TestScheduledBackups(t *testing.T) {
 	p.stop(t, syscall.SIGKILL)
 
 	// What others have put there stays, what the killed one has begun does not.
-	unfinished := first[1] + ".tmp"
+	left := ownBackups(t, dir)
+	newest := left[len(left)-1]
+	unfinished := newest + ".tmp"
 	for _, name := range []string{"other-1-2-20260101T000000Z.wbk", "notes.txt", unfinished} {
 		touch(t, filepath.Join(dir, name))
 	}
 	p = startProcess(t, data, flags...)
-	awaitBackups(t, dir, 2, first[1])
+	awaitBackups(t, dir, 2, newest)
 	for name, want := range map[string]bool{"other-1-2-20260101T000000Z.wbk": true, "notes.txt": true, unfinished: false, first[0]: false} {
 		if _, err := os.Stat(filepath.Join(dir, name)); (err == nil) != want {
 			t.Errorf("%s: %v", name, err)
