@@ -43,11 +43,8 @@ func (n *Node) found(ctx context.Context) (*identity, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, m := range id.Members {
-		if m.ID == id.MemberID && !SameURLs(m.PeerURLs, n.cfg.AdvertisePeerURLs) {
-			return nil, fmt.Errorf("cluster: --initial-cluster must include %s=%s given --initial-advertise-peer-urls=%s",
-				n.cfg.Name, strings.Join(n.cfg.AdvertisePeerURLs, ","), strings.Join(n.cfg.AdvertisePeerURLs, ","))
-		}
+	if err := n.cfg.checkOwnURLs(id); err != nil {
+		return nil, fmt.Errorf("cluster: %w", err)
 	}
 	for _, a := range n.askOthers(ctx, askTimeout) {
 		if err := n.refuseToFound(id, a); err != nil {
@@ -55,6 +52,18 @@ func (n *Node) found(ctx context.Context) (*identity, error) {
 		}
 	}
 	return id, nil
+}
+
+// checkOwnURLs compares what the initial cluster says about this member with
+// the peer URLs that it advertises.
+func (c *Config) checkOwnURLs(id *identity) error {
+	for _, m := range id.Members {
+		if m.ID == id.MemberID && !SameURLs(m.PeerURLs, c.AdvertisePeerURLs) {
+			own := strings.Join(c.AdvertisePeerURLs, ",")
+			return fmt.Errorf("--initial-cluster must include %s=%s given --initial-advertise-peer-urls=%s", c.Name, own, own)
+		}
+	}
+	return nil
 }
 
 // refuseToFound says why the cluster must not be founded when a running member

@@ -100,11 +100,8 @@ func (c *Config) validateRestore() error {
 	if err != nil {
 		return err
 	}
-	for _, m := range id.Members {
-		if m.ID == id.MemberID && !SameURLs(m.PeerURLs, c.AdvertisePeerURLs) {
-			return fmt.Errorf("cluster: restore: --initial-cluster must include %s=%s given --initial-advertise-peer-urls=%s",
-				c.Name, strings.Join(c.AdvertisePeerURLs, ","), strings.Join(c.AdvertisePeerURLs, ","))
-		}
+	if err := c.checkOwnURLs(id); err != nil {
+		return fmt.Errorf("cluster: restore: %w", err)
 	}
 	return nil
 }
