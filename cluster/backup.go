@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -58,17 +57,6 @@ func (n *Node) settledIndex(ctx context.Context) (uint64, error) {
 		return 0, err
 	}
 	return n.order.merge.Closed(), nil
-}
-
-// Backup writes a backup of the whole tree to w. If it cannot be begun nothing
-// is written.
-func (n *Node) Backup(ctx context.Context, w io.Writer) error {
-	b, err := n.OpenBackup(ctx)
-	if err != nil {
-		return err
-	}
-	defer b.Close()
-	return b.WriteTo(w, ctx.Done())
 }
 
 // CheckSpace returns an error if the disk that dir is on has too little room
