@@ -12,6 +12,7 @@
 // nothing to do with the measurement.
 //
 //	go run ./scripts/bench                     all workloads, a table
+//	go run ./scripts/bench --against before    bin/witan beside another witan
 //	go run ./scripts/bench -json               a JSON line per sample
 //	go run ./scripts/bench -write              docs/performance.md as well
 //	go run ./scripts/bench -h                  all flags

@@ -64,6 +64,9 @@ func versionOf(product, text string) string {
 			found[strings.ToLower(name)] = strings.TrimSpace(version)
 		}
 	}
+	if product == otherName {
+		product = witanName
+	}
 	if found[product] == "" {
 		return "unknown"
 	}

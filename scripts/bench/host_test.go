@@ -10,6 +10,7 @@ func TestVersionOf(t *testing.T) {
 	tests := []struct{ product, text, want string }{
 		{etcdName, etcd, "3.4.23, made with go1.19.8"},
 		{witanName, witan, "0.1, made with go1.26.8"},
+		{otherName, witan, "0.1, made with go1.26.8"},
 		{witanName, etcd, "unknown"},
 		{witanName, "", "unknown"},
 	}

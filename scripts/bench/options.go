@@ -14,6 +14,7 @@ import (
 // options are the flags.
 type options struct {
 	etcd, witan    string // binaries
+	against        string // another witan to compare with, "" = none
 	servers        []string
 	workloads      []string
 	connections    []int
@@ -32,7 +33,6 @@ type options struct {
 
 func parseFlags(args []string, stderr io.Writer) (options, error) {
 	o := options{
-		servers:     []string{etcdName, witanName, floorName},
 		workloads:   workloadNames(),
 		connections: []int{1, 64},
 	}
@@ -40,7 +40,8 @@ func parseFlags(args []string, stderr io.Writer) (options, error) {
 	fs.SetOutput(stderr)
 	fs.StringVar(&o.etcd, "etcd", "etcd", "the etcd 3.4 `binary`")
 	fs.StringVar(&o.witan, "binary", "bin/witan", "the witan `binary`")
-	fs.Func("servers", "a comma-separated `list` of etcd, witan and floor (default all)", words(&o.servers))
+	fs.StringVar(&o.against, "against", "", "another witan `binary` to compare with, shown as \""+otherName+"\"")
+	fs.Func("servers", "a comma-separated `list` of etcd, other, witan and floor (default etcd, witan and floor; with --against other and witan)", words(&o.servers))
 	fs.Func("workloads", "a comma-separated `list` of "+strings.Join(workloadNames(), ", ")+" (default all)", words(&o.workloads))
 	fs.Func("connections", "a comma-separated `list` of connection counts (default 1,64)", numbers(&o.connections))
 	fs.IntVar(&o.valueSize, "value-size", 64, "`bytes` of a value")
@@ -61,7 +62,18 @@ func parseFlags(args []string, stderr io.Writer) (options, error) {
 	if fs.NArg() > 0 {
 		return o, fmt.Errorf("unexpected argument %q", fs.Arg(0))
 	}
+	if o.servers == nil {
+		o.servers = defaultServers(o.against)
+	}
 	return o, o.validate()
+}
+
+// defaultServers are measured unless --servers names others.
+func defaultServers(against string) []string {
+	if against != "" {
+		return []string{otherName, witanName}
+	}
+	return []string{etcdName, witanName, floorName}
 }
 
 // validate returns all that is wrong with the flags.
@@ -73,7 +85,8 @@ func (o options) validate() error {
 		}
 	}
 	for _, s := range o.servers {
-		check(slices.Contains([]string{etcdName, witanName, floorName}, s), "--servers: there is no %q", s)
+		check(slices.Contains([]string{etcdName, otherName, witanName, floorName}, s), "--servers: there is no %q", s)
+		check(s != otherName || o.against != "", "--servers: %q needs --against", s)
 	}
 	for _, w := range o.workloads {
 		check(slices.Contains(workloadNames(), w), "--workloads: there is no %q", w)

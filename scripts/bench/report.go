@@ -38,7 +38,7 @@ func (r report) facts() [][2]string {
 		{"machine", fmt.Sprintf("%d cores, %s, Linux %s", h.Cores, h.CPU, h.Kernel)},
 		{"disk", fmt.Sprintf("append of 512 bytes with fsync: median %.0f µs, p99 %.0f µs", h.Fsync.P50, h.Fsync.P99)},
 	}
-	for _, name := range []string{etcdName, witanName} {
+	for _, name := range []string{etcdName, otherName, witanName} {
 		if version, ok := h.Versions[name]; ok {
 			facts = append(facts, [2]string{name, version})
 		}
@@ -82,7 +82,7 @@ type loadFigure struct {
 	of      func(loadSample) float64
 	format  func(float64) string
 	show    func(spread, func(float64) string) string
-	compare bool // show the ratio to etcd
+	compare bool // show the ratio
 }
 
 func loadFigures() []loadFigure {
@@ -115,8 +115,10 @@ func (r report) loadTable(w workload) *table {
 				t.add(loadRow(n, server, list)...)
 			}
 		}
-		if ours, theirs := of(witanName), of(etcdName); len(ours) > 0 && len(theirs) > 0 {
-			t.add(ratioRow(n, ours, theirs)...)
+		for _, base := range bases() {
+			if ours, theirs := of(witanName), of(base); len(ours) > 0 && len(theirs) > 0 {
+				t.add(ratioRow(n, base, ours, theirs)...)
+			}
 		}
 	}
 	if len(t.rows) == 0 {
@@ -140,8 +142,11 @@ func loadRow(connections int, server string, list []loadSample) []string {
 	return row
 }
 
-func ratioRow(connections int, ours, theirs []loadSample) []string {
-	row := []string{fmt.Sprint(connections), "witan/etcd"}
+// bases are what witan is compared with, those that were measured.
+func bases() []string { return []string{etcdName, otherName} }
+
+func ratioRow(connections int, base string, ours, theirs []loadSample) []string {
+	row := []string{fmt.Sprint(connections), witanName + "/" + base}
 	for _, f := range loadFigures() {
 		cell := ""
 		if f.compare {
@@ -206,10 +211,12 @@ func (r report) startTable() *table {
 					withRange(spreadOf(each(list, func(s startSample) float64 { return float64(s.Memory.Anon) })), mebibytes))
 			}
 		}
-		if ours, theirs := of(witanName), of(etcdName); len(ours) > 0 && len(theirs) > 0 {
-			t.add(data[name], "witan/etcd",
-				withRange(ratioOf(each(ours, writeTime), each(theirs, writeTime)), figures(2)),
-				withRange(ratioOf(each(ours, readTime), each(theirs, readTime)), figures(2)), "", "")
+		for _, base := range bases() {
+			if ours, theirs := of(witanName), of(base); len(ours) > 0 && len(theirs) > 0 {
+				t.add(data[name], witanName+"/"+base,
+					withRange(ratioOf(each(ours, writeTime), each(theirs, writeTime)), figures(2)),
+					withRange(ratioOf(each(ours, readTime), each(theirs, readTime)), figures(2)), "", "")
+			}
 		}
 	}
 	return t

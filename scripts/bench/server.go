@@ -19,6 +19,7 @@ import (
 const (
 	etcdName  = "etcd"
 	witanName = "witan"
+	otherName = "other" // another witan
 	floorName = "floor"
 )
 
@@ -40,11 +41,14 @@ func productsOf(o options) ([]product, error) {
 			p.flags = []string{"--enable-v2=true"}
 			p.binary, err = exec.LookPath(o.etcd)
 		case witanName:
-			p.flags = []string{"--groups", strconv.Itoa(o.groups)}
+			p.flags = witanFlags(o)
 			p.binary, err = exec.LookPath(o.witan)
 			if err != nil {
 				err = fmt.Errorf("%w (make build makes it; --binary names another)", err)
 			}
+		case otherName:
+			p.flags = witanFlags(o)
+			p.binary, err = exec.LookPath(o.against)
 		case floorName:
 			p.binary, err = os.Executable()
 		}
@@ -55,6 +59,8 @@ func productsOf(o options) ([]product, error) {
 	}
 	return list, nil
 }
+
+func witanFlags(o options) []string { return []string{"--groups", strconv.Itoa(o.groups)} }
 
 // member is one server process.
 type member struct {

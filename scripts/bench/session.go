@@ -104,8 +104,11 @@ func (s *session) runLoad(ctx context.Context, w workload) (err error) {
 	return nil
 }
 
+// runRound lets every target have its turn. Who begins changes from round to
+// round, for the first has the disk and the caches as the last has left them.
 func (s *session) runRound(ctx context.Context, targets []*target, w workload, n, round int) error {
-	for _, t := range targets {
+	for i := range targets {
+		t := targets[(i+round)%len(targets)]
 		sample, err := t.load(ctx, w, n, s.options, round)
 		if err != nil {
 			return fmt.Errorf("%s: %w", t.product.name, err)

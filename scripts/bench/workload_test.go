@@ -79,6 +79,9 @@ func TestFlags(t *testing.T) {
 	}{
 		{"", ""},
 		{"--workloads get,put --connections 1,2,3 --servers etcd --members 3", ""},
+		{"--against bin/witan-before", ""},
+		{"--servers etcd,other,witan --against bin/witan-before", ""},
+		{"--servers other,witan", `"other" needs --against`},
 		{"--workloads got", `there is no "got"`},
 		{"--servers consul", `there is no "consul"`},
 		{"--connections 0", "not between 1 and 10000"},
