@@ -49,7 +49,7 @@ func (g *group) runClock(ctx context.Context) {
 	ticker := time.NewTicker(advanceEvery)
 	defer ticker.Stop()
 	c := groupClock{send: func(cmd store.Command) error {
-		_, err := g.nh.Propose(g.session, cmd.Encode(), g.timeout)
+		_, err := g.nh.Propose(g.session, oneCommand(&cmd), g.timeout)
 		return err
 	}}
 	for {

@@ -51,6 +51,10 @@ type group struct {
 	next    uint64               // number of the next proposal
 	oldest  uint64               // Invariant: no proposal below it is pending
 	pending map[uint64]*proposal // by number
+
+	inFlight int      // batches on their way
+	queue    []*batch // that wait for their turn; the last one takes in commands
+	scratch  []byte
 }
 
 const maxOutstanding = 1024

@@ -303,7 +303,7 @@ func (n *Node) startGroup(g *group, t timing) error {
 	if (members != nil || join) && g.st.Applied() > 0 {
 		return fmt.Errorf("cluster: group %d: the raft log in %s is gone but the store is not; %s", g.id, n.cfg.DataDir, rejoinAdvice)
 	}
-	machine := func(uint64, uint64) sm.IOnDiskStateMachine { return &keyMachine{g} }
+	machine := func(uint64, uint64) sm.IOnDiskStateMachine { return &keyMachine{g: g} }
 	if err := n.nh.StartOnDiskReplica(members, join, machine, shardConfig(&n.cfg, n.id, t, g.shard)); err != nil {
 		return fmt.Errorf("cluster: start group %d: %w", g.id, err)
 	}

@@ -17,6 +17,10 @@ import (
 // mistakes are never errors here but results.
 type keyMachine struct {
 	g *group
+
+	// Room for Update, which Dragonboat never calls twice at a time.
+	commands []store.Command
+	results  []store.Result
 }
 
 var _ sm.IOnDiskStateMachine = (*keyMachine)(nil)
@@ -27,43 +31,38 @@ func (m *keyMachine) Open(<-chan struct{}) (uint64, error) {
 	return m.g.st.Applied(), nil
 }
 
-// applied is a command with what came of it.
-type applied struct {
-	cmd       store.Command
-	result    store.Result
-	raftIndex uint64
-}
-
 // Update implements sm.IOnDiskStateMachine. Watchers hear of a change before
 // its author does: who was answered may count on them.
 func (m *keyMachine) Update(entries []sm.Entry) ([]sm.Entry, error) {
 	if err := m.g.checkSeed(); err != nil {
 		return nil, err
 	}
-	batch := make([]applied, 0, len(entries))
 	var events []*store.Event
+	m.commands, m.results = m.commands[:0], m.results[:0]
 	for i := range entries {
 		e := &entries[i]
-		cmd, err := store.Decode(e.Cmd)
-		if err != nil {
+		first := len(m.commands)
+		var err error
+		if m.commands, err = readEntry(e.Cmd, m.commands); err != nil {
 			return nil, fmt.Errorf("cluster: group %d, raft entry %d: %w", m.g.id, e.Index, err)
 		}
-		res := m.g.st.Apply(e.Index, &cmd)
-		if res.Failure != nil {
-			return nil, fmt.Errorf("cluster: group %d: %w", m.g.id, res.Failure)
+		if m.results, err = m.g.st.ApplyEntry(e.Index, m.commands[first:], m.results); err != nil {
+			return nil, fmt.Errorf("cluster: group %d: %w", m.g.id, err)
 		}
-		if res.Event != nil && !res.Repeat {
-			events = append(events, res.Event)
+		for j := range m.results[first:] {
+			res := &m.results[first+j]
+			if res.Event != nil && !res.Repeat {
+				events = append(events, res.Event)
+			}
+			events = append(events, res.Expired...)
 		}
-		events = append(events, res.Expired...)
-		batch = append(batch, applied{cmd, res, e.Index})
 		e.Result = sm.Result{Value: 1}
 	}
 	m.g.publish(m.g.st.Frontier(), events)
-	for i := range batch {
-		a := &batch[i]
-		m.g.finish(&a.cmd, a.result, a.raftIndex)
-	}
+	m.g.finish(m.commands, m.results, entries[len(entries)-1].Index)
+	// Nothing of them is kept from being collected until the next entries come.
+	clear(m.commands)
+	clear(m.results)
 	return entries, nil
 }
 

@@ -20,36 +20,51 @@ type Result struct {
 	Failure error
 }
 
-// Apply does what the command says as the log entry raftIndex, and returns once
-// readers see it. It is durable some milliseconds later: see Flush, Applied.
-// Log entries come in order, each once; those up to Applied must not be
-// replayed after Open. One goroutine at a time calls Apply; readers go on.
+// ApplyEntry does what the commands of the log entry raftIndex say, one after
+// the other, appends what each of them gave to results, and returns once readers
+// see it. It is durable some milliseconds later, all of the entry or nothing:
+// see Flush, Applied. Log entries come in order, each once; those up to Applied
+// must not be replayed after Open. One goroutine at a time calls it; readers go on.
 //
-// Apply waits while too much is pending to be written.
-func (s *Store) Apply(raftIndex uint64, c *Command) Result {
+// It waits while too much is pending to be written. An error says that the
+// store is broken (Failed): the replica must stop.
+func (s *Store) ApplyEntry(raftIndex uint64, commands []Command, results []Result) ([]Result, error) {
 	if err := s.commit.room(); err != nil {
-		return Result{Failure: err}
+		return results, err
 	}
 	s.applyMu.Lock()
 	defer s.applyMu.Unlock()
-	st := s.begin(c.Floor)
-	if raftIndex <= st.head.raftIndex {
-		return s.broken(fmt.Errorf("store: log entry %d comes after %d", raftIndex, st.head.raftIndex))
+	if last := s.kv.current().raftIndex; raftIndex <= last {
+		return results, s.broken(fmt.Errorf("store: log entry %d comes after %d", raftIndex, last))
 	}
-	st.head.raftIndex = raftIndex
-	r := s.run(&st, c)
-	if st.err != nil {
-		return s.broken(st.err)
+	for i := range commands {
+		st := s.begin(commands[i].Floor)
+		st.head.raftIndex = raftIndex
+		r := s.run(&st, &commands[i])
+		if st.err != nil {
+			return results, s.broken(st.err)
+		}
+		s.publish(&st)
+		r.Index = st.head.frontier
+		results = append(results, r)
 	}
-	s.publish(&st)
-	r.Index = st.head.frontier
-	return r
+	return results, nil
+}
+
+// Apply is ApplyEntry for an entry of one command.
+func (s *Store) Apply(raftIndex uint64, c *Command) Result {
+	var room [1]Result
+	results, err := s.ApplyEntry(raftIndex, []Command{*c}, room[:0])
+	if err != nil {
+		return Result{Failure: err}
+	}
+	return results[0]
 }
 
 // broken notes that the store cannot go on, and why.
-func (s *Store) broken(err error) Result {
+func (s *Store) broken(err error) error {
 	s.commit.fail(err)
-	return Result{Failure: err}
+	return err
 }
 
 // run finds out whether the command was done before and does it if not.
