@@ -26,7 +26,7 @@ type committer struct {
 
 	// committing is held while a generation is taken, written and dropped.
 	committing sync.Mutex
-	trimmed    uint64 // the history is deleted from the disk below this index
+	trimmed    uint64 // no stretch of the history ends below this index
 
 	mu      sync.Mutex
 	moved   sync.Cond // durable, err or pending has changed
@@ -177,11 +177,8 @@ func (s *Store) writeGeneration(g *generation, d durable) {
 // write writes the versions, and the ledger that vouches for them once they
 // are safe. With them go deletions of old history.
 func (s *Store) write(g *generation, record []byte) error {
-	trim, err := s.trimmable()
-	if err != nil {
-		return err
-	}
-	if len(g.chains) > 0 || len(trim) > 0 {
+	trim := s.trimmable()
+	if g.bytes > 0 || len(trim) > 0 {
 		if err := s.kv.db.write(g, trim); err != nil {
 			return err
 		}
@@ -192,34 +189,26 @@ func (s *Store) write(g *generation, record []byte) error {
 	return s.kv.db.writeLedger(record)
 }
 
-// How many records of the history are deleted at once. It is put off until
-// there are enough, because finding them costs a scan.
+// The history is not deleted before so many events can be, because finding
+// them costs a scan, and not more than so many stretches at once.
 const (
 	trimAtLeast = 256
 	trimAtMost  = 8192
 )
 
-// trimmable returns indexes of events that are on the disk still although the
+// trimmable returns where stretches end that are on the disk still although the
 // history on the disk begins later and nobody reads them.
-func (s *Store) trimmable() ([]uint64, error) {
+func (s *Store) trimmable() []uint64 {
 	c := &s.commit
 	h := c.last().head
 	if !h.dropped {
-		return nil, nil
+		return nil
 	}
 	end := s.kv.db.lowest(h.oldest)
 	if end < c.trimmed+trimAtLeast*uint64(s.opt.Groups) {
-		return nil, nil
+		return nil
 	}
-	var trim []uint64
-	disk := s.kv.db.seek(historyKey(c.trimmed), historyKey(end), h.frontier)
-	defer disk.close()
-	for len(trim) < trimAtMost && disk.next() {
-		if index, ok := historyIndex(disk.place); ok {
-			trim = append(trim, index)
-		}
-	}
-	return trim, nil
+	return s.kv.db.stretchesBelow(c.trimmed, end, trimAtMost)
 }
 
 // discard lets Badger forget the versions that neither the history nor a view

@@ -27,6 +27,13 @@ var ErrDamaged = errors.New("store: the database is damaged")
 // always be discarded, and no version is ever written twice with another value.
 const firstVersion = 1 << 48
 
+// layout says how everything in a database is laid out. It stands in front of
+// the ledger. (In layouts before this one the ledger began with its own format, 1 or 2.)
+const layout = 3
+
+// errLayout says that a database is no damaged one, but one of another version.
+var errLayout = errors.New("the database was written by another version of this program")
+
 // database is a Badger database and those who use it.
 type database struct {
 	badger *badger.DB
@@ -261,26 +268,16 @@ func (c *diskCursor) close() {
 	c.txn.Discard()
 }
 
-// write makes the versions of a generation durable, and empties the given
-// places of the history. Versions of one generation reach the disk in no
-// particular order, so nothing is there for a reader after a crash until
-// writeLedger has said so.
+// write makes the versions of a generation durable, and removes the stretches of
+// the history that end at the given indexes. Versions of one generation reach
+// the disk in no particular order, so nothing is there for a reader after a
+// crash until writeLedger has said so.
 func (d *database) write(g *generation, trim []uint64) error {
 	batch := d.badger.NewManagedWriteBatch()
 	defer batch.Cancel()
-	for _, index := range trim {
-		// A place of the history has one version, its own index; the next one
-		// is free for emptying it and, like the first, soon discarded.
-		if err := batch.DeleteAt([]byte(historyKey(index)), firstVersion+index+1); err != nil {
-			return fmt.Errorf("store: write: %w", err)
-		}
-	}
-	for place, c := range g.chains {
-		for _, v := range c.versions {
-			if err := writeVersion(batch, place, v); err != nil {
-				return fmt.Errorf("store: write: %w", err)
-			}
-		}
+	err := d.entries(g, trim, func(e entry) error { return e.addTo(batch) })
+	if err != nil {
+		return fmt.Errorf("store: write: %w", err)
 	}
 	if err := batch.Flush(); err != nil {
 		return fmt.Errorf("store: write: %w", err)
@@ -323,11 +320,44 @@ func (d *database) collect(g *generation) error {
 	}
 }
 
-func writeVersion(batch *badger.WriteBatch, place string, v version) error {
-	if v.gone {
-		return batch.DeleteAt([]byte(place), firstVersion+v.index)
+// entries calls each for what a commit writes before the ledger.
+func (d *database) entries(g *generation, trim []uint64, each func(entry) error) error {
+	for _, end := range trim {
+		if err := each(entry{place: historyKey(end), version: d.ledger + 1, gone: true}); err != nil {
+			return err
+		}
 	}
-	return batch.SetEntryAt(badger.NewEntry([]byte(place), []byte(v.value)), firstVersion+v.index)
+	err := cutStretches(g.past, func(stretch []past) error { return each(d.stretchEntry(stretch)) })
+	if err != nil {
+		return err
+	}
+	for place, c := range g.chains {
+		for _, v := range c.versions {
+			if err := each(versionEntry(place, v)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// entry is an entry of Badger's.
+type entry struct {
+	place   string
+	version uint64 // Badger's
+	value   []byte
+	gone    bool
+}
+
+func versionEntry(place string, v version) entry {
+	return entry{place: place, version: firstVersion + v.index, value: []byte(v.value), gone: v.gone}
+}
+
+func (e *entry) addTo(batch *badger.WriteBatch) error {
+	if e.gone {
+		return batch.DeleteAt([]byte(e.place), e.version)
+	}
+	return batch.SetEntryAt(badger.NewEntry([]byte(e.place), e.value), e.version)
 }
 
 // writeLedger makes a new ledger record durable. It is a transaction of its
@@ -338,7 +368,7 @@ func writeVersion(batch *badger.WriteBatch, place string, v version) error {
 func (d *database) writeLedger(record []byte) error {
 	txn := d.badger.NewTransactionAt(math.MaxUint64, true)
 	defer txn.Discard()
-	err := txn.SetEntry(badger.NewEntry([]byte(ledgerKey), record))
+	err := txn.SetEntry(badger.NewEntry([]byte(ledgerKey), append([]byte{layout}, record...)))
 	if err == nil {
 		err = txn.CommitAt(d.ledger+1, nil)
 	}
@@ -361,7 +391,17 @@ func (d *database) readLedger() (string, error) {
 		return "", fmt.Errorf("store: read ledger: %w", err)
 	}
 	d.ledger = item.Version()
-	return itemValue(item)
+	record, err := itemValue(item)
+	if err != nil {
+		return "", err
+	}
+	if record == "" {
+		return "", errMalformed
+	}
+	if record[0] != layout {
+		return "", fmt.Errorf("%w: its layout is %d, this version reads %d", errLayout, record[0], layout)
+	}
+	return record[1:], nil
 }
 
 // discardBelow lets Badger forget versions that are older than the newest one

@@ -77,14 +77,9 @@ func (s *Store) historyError(err error, from uint64) error {
 func (s *Store) readEvents(v *view, from, to uint64, max int) ([]*Event, error) {
 	var events []*Event
 	var failed error
-	err := v.scan(historyKey(from), historyKey(to)+"\x00", v.head.frontier, func(place string, p version) bool {
-		index, ok := historyIndex(place)
-		if !ok {
-			failed = fmt.Errorf("store: read history: %w", errMalformed)
-			return false
-		}
+	err := v.history(from, to, func(index uint64, trace string) bool {
 		var e *Event
-		if e, failed = s.readEvent(v, index, p.value); failed != nil {
+		if e, failed = s.readEvent(v, index, trace); failed != nil {
 			return false
 		}
 		events = append(events, e)
@@ -191,11 +186,8 @@ func (s *Store) nextEvent(v *view, h *head, staged []mutation) (uint64, error) {
 // lookUpEvents reads the indexes of the next published events into s.upcoming.
 func (s *Store) lookUpEvents(v *view, from uint64) error {
 	s.upcoming = s.upcoming[:0]
-	return v.scan(historyKey(from), string(rune(spaceHistory+1)), v.head.frontier, func(place string, _ version) bool {
-		index, ok := historyIndex(place)
-		if ok {
-			s.upcoming = append(s.upcoming, index)
-		}
+	return v.history(from, v.head.frontier, func(index uint64, _ string) bool {
+		s.upcoming = append(s.upcoming, index)
 		return len(s.upcoming) < upcomingEvents
 	})
 }

@@ -10,7 +10,7 @@ import (
 //
 //	'n' length of parent (4 bytes) parent name → a node
 //	't' deadline (8 bytes) path                → a node that expires then
-//	'h' index (8 bytes)                        → an event of the history
+//	'h' index (8 bytes)                        → the events of the history up to this one
 //	'm'                                        → the ledger
 //
 // Numbers are big-endian, so that keys sort as the numbers do. The length in
@@ -86,7 +86,8 @@ func parseQueueKey(place string) (deadline int64, k Key, ok bool) {
 	return int64(bigEndian(place[1:9])), Key{path: place[9:]}, true
 }
 
-// historyKey returns the place of the event with the given index.
+// historyKey returns the place of the event with the given index: where a stretch
+// of the history is that ends with it, and what it is called in snapshots.
 func historyKey(index uint64) string {
 	b := make([]byte, 0, 9)
 	b = append(b, spaceHistory)

@@ -19,7 +19,7 @@ const (
 type ledger struct {
 	group, groups int
 	head          head
-	trimmed       uint64 // the history is deleted from the disk below this index
+	trimmed       uint64 // no stretch of the history ends below this index
 	repeats       repeats
 }
 

@@ -1,6 +1,8 @@
 package store
 
 import (
+	"cmp"
+	"slices"
 	"strings"
 
 	"github.com/tidwall/btree"
@@ -42,6 +44,8 @@ func (c *chain) at(index uint64) (version, bool) {
 type generation struct {
 	chains map[string]*chain
 	order  *btree.BTreeG[*chain] // the same chains by place
+	past   []past                // the events, in order; only appended to
+	size   int                   // bytes of the versions since the last event
 	bytes  int64
 }
 
@@ -57,8 +61,16 @@ func newGeneration() *generation {
 const versionOverhead = 160
 
 // add appends a version to a place and returns how much bigger the generation is now.
-// Indexes of one place only go up.
+// Indexes of one place only go up. What happened comes after the versions it made.
 func (g *generation) add(m mutation) int64 {
+	n := int64(len(m.place)+len(m.value)) + versionOverhead
+	g.bytes += n
+	g.size += len(m.place) + len(m.value)
+	if m.place[0] == spaceHistory {
+		g.past = append(g.past, past{index: m.index, trace: m.value, size: g.size})
+		g.size = 0
+		return n
+	}
 	c := g.chains[m.place]
 	if c == nil {
 		c = &chain{place: m.place}
@@ -69,9 +81,13 @@ func (g *generation) add(m mutation) int64 {
 	} else {
 		c.versions = append(c.versions, m.version)
 	}
-	n := int64(len(m.place)+len(m.value)) + versionOverhead
-	g.bytes += n
 	return n
+}
+
+// since returns the events from the given index on.
+func (g *generation) since(index uint64) []past {
+	i, _ := slices.BinarySearchFunc(g.past, index, func(p past, index uint64) int { return cmp.Compare(p.index, index) })
+	return g.past[i:]
 }
 
 // collect appends to out, in order, what the places in [from, to) held at

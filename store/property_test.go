@@ -3,6 +3,7 @@ package store_test
 import (
 	"errors"
 	"flag"
+	"strings"
 	"testing"
 	"time"
 
@@ -41,6 +42,7 @@ func TestRandomCommands(t *testing.T) {
 			"advance":  p.advance,
 			"get":      p.get,
 			"events":   p.events,
+			"past":     p.past,
 			"flush":    func(*rapid.T) { p.r.must(p.r.Flush()) },
 			"accident": p.accident,
 		})
@@ -81,7 +83,10 @@ var keyGen = rapid.Custom(func(t *rapid.T) store.Key {
 	return k
 })
 
-var valueGen = rapid.SampledFrom([]string{"", "x", "y", "long value that repeats itself", "\x00\xff"})
+// Long values make what is written in one go fall into pieces.
+var valueGen = rapid.SampledFrom([]string{
+	"", "x", "y", "long value that repeats itself", "\x00\xff", strings.Repeat("many", 2000), strings.Repeat("large", 7000),
+})
 
 func (p *pair) same(what string, got, want any) {
 	if diff := sameEvents(want, got); diff != "" {
@@ -254,19 +259,43 @@ func (p *pair) events(t *rapid.T) {
 	}
 }
 
+// past compares the tree at every index that is kept, and every event.
+func (p *pair) past(t *rapid.T) {
+	oldest, dropped := p.kept()
+	first := p.r.opt.FirstIndex
+	if dropped {
+		first = oldest - 1
+	}
+	for at := first; at <= p.m.frontier; at++ {
+		e, refused := p.r.GetAt(store.Key{}, true, at)
+		p.compareGet(store.Key{}, true, at, e, refused)
+		k := keyGen.Draw(t, "key")
+		e, refused = p.r.GetAt(k, false, at)
+		p.compareGet(k, false, at, e, refused)
+	}
+	got, err := p.r.Events(oldest, p.m.frontier, 1<<30)
+	p.r.must(err)
+	p.same("all events", got, p.m.events[max(0, len(p.m.events)-p.r.opt.History):])
+}
+
 // accident does what must make no difference.
 func (p *pair) accident(t *rapid.T) {
 	if rapid.IntRange(0, 2).Draw(t, "luck") > 0 {
 		return // opening databases is what takes the time
 	}
 	raft, index, hash := p.r.Digest()
-	switch rapid.SampledFrom([]string{"reopen", "crash", "move"}).Draw(t, "kind") {
+	switch rapid.SampledFrom([]string{"reopen", "crash", "move", "power cut", "power cut"}).Draw(t, "kind") {
 	case "reopen":
 		p.r.reopen()
 	case "crash":
 		p.r.crash()
 	case "move":
 		p.r.move()
+	case "power cut":
+		luck := rapid.SampledFrom([]int{0, 1, 3}).Draw(t, "of 3 entries lost")
+		p.r.pause = func() bool { return rapid.IntRange(0, 4).Draw(t, "pause") == 0 }
+		p.r.tear(func() bool { return rapid.IntRange(1, 3).Draw(t, "entry") > luck })
+		p.r.pause = nil
 	}
 	if r, i, h := p.r.Digest(); r != raft || i != index || h != hash {
 		t.Fatalf("digest was %d %d %x, is %d %d %x", raft, index, hash, r, i, h)

@@ -32,6 +32,8 @@ type replica struct {
 	*store.Store
 	log  []store.Command // entry i has raft index i+1
 	dirs []string        // all that it has used
+
+	pause func() bool // whether to flush after a command that is replayed; nil for never
 }
 
 func newReplica(t tester, root string, o store.Options) *replica {
@@ -72,6 +74,9 @@ func (r *replica) open() {
 		if res := s.Apply(i+1, &r.log[i]); res.Failure != nil {
 			r.t.Fatalf("replay %d: %v", i+1, res.Failure)
 		}
+		if r.pause != nil && r.pause() {
+			r.must(s.Flush())
+		}
 	}
 }
 
@@ -88,6 +93,15 @@ func (r *replica) crash() {
 	r.must(copyTree(left, r.opt.Dir))
 	r.close()
 	r.opt.Dir = left
+	r.open()
+}
+
+// tear goes on with what a power cut in the middle of a commit leaves behind.
+func (r *replica) tear(keep func() bool) {
+	r.must(r.Tear(keep))
+	if err := r.Store.Close(); err == nil {
+		r.t.Fatalf("a torn store closed as if nothing had happened")
+	}
 	r.open()
 }
 

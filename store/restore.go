@@ -10,6 +10,8 @@ import (
 	"hash/crc32"
 	"io"
 	"os"
+
+	"github.com/dgraph-io/badger/v4"
 )
 
 // ErrBadSnapshot says that what Restore was given is no complete, undamaged
@@ -108,6 +110,7 @@ func (s *Store) fill(dir string, r io.Reader, interrupted func() error) (err err
 func copyVersions(db *database, in *snapshotReader, h *head, interrupted func() error) error {
 	batch := db.badger.NewManagedWriteBatch()
 	defer batch.Cancel()
+	var events []past // of a stretch
 	for n := 0; ; n++ {
 		if n%checkEvery == 0 {
 			if err := interrupted(); err != nil {
@@ -116,15 +119,35 @@ func copyVersions(db *database, in *snapshotReader, h *head, interrupted func() 
 		}
 		m, err := in.next(h)
 		if errors.Is(err, io.EOF) {
-			return batch.Flush()
+			return errors.Join(db.restoreStretch(batch, events), batch.Flush())
 		}
 		if err != nil {
 			return err
 		}
-		if err := writeVersion(batch, m.place, m.version); err != nil {
+		if m.place[0] != spaceHistory {
+			e := versionEntry(m.place, m.version)
+			if err := e.addTo(batch); err != nil {
+				return err
+			}
+			continue
+		}
+		p := past{index: m.index, trace: m.value, size: len(m.value)}
+		if events = append(events, p); !p.endsStretch() {
+			continue
+		}
+		if err := db.restoreStretch(batch, events); err != nil {
 			return err
 		}
+		events = events[:0]
 	}
+}
+
+func (d *database) restoreStretch(batch *badger.WriteBatch, events []past) error {
+	if len(events) == 0 {
+		return nil
+	}
+	e := d.stretchEntry(events)
+	return e.addTo(batch)
 }
 
 // snapshotReader reads what Snapshot.WriteTo has written, and checks it.
@@ -133,6 +156,8 @@ type snapshotReader struct {
 	sum   hash.Hash32
 	count uint64
 	value bytes.Buffer
+
+	newest uint64 // event
 }
 
 func newSnapshotReader(r io.Reader) *snapshotReader {
@@ -191,11 +216,19 @@ func (r *snapshotReader) next(h *head) (mutation, error) {
 			return mutation{}, bad("record", err)
 		}
 	}
-	if kind > snapshotEmptied || !validPlace(place) || index > h.frontier {
+	if kind > snapshotEmptied || !validPlace(place) || index > h.frontier || place[0] == spaceHistory && !r.happened(&m) {
 		return mutation{}, bad("record", errMalformed)
 	}
 	r.count++
 	return m, nil
+}
+
+// happened tells whether a record of the history follows those before it.
+func (r *snapshotReader) happened(m *mutation) bool {
+	index, ok := historyIndex(m.place)
+	ok = ok && index == m.index && index > r.newest && !m.gone
+	r.newest = index
+	return ok
 }
 
 func validPlace(place string) bool {

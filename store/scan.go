@@ -20,6 +20,45 @@ func (v *view) scan(from, to string, at uint64, each func(place string, p versio
 	}
 }
 
+// history calls each for the events of [from, to], in order, until it returns
+// false. Events after the view are left out.
+func (v *view) history(from, to uint64, each func(index uint64, trace string) bool) error {
+	to = min(to, v.head.frontier)
+	if from > to {
+		return nil
+	}
+	older, newer := v.pendingHistory(from)
+	pending := append(older[:len(older):len(older)], newer...)
+	onDisk := to
+	if len(pending) > 0 {
+		onDisk = min(to, pending[0].index-1)
+	}
+	if from <= onDisk {
+		if goOn, err := v.db.history(from, onDisk, each); err != nil || !goOn {
+			return err
+		}
+	}
+	for i := range pending {
+		if pending[i].index > to || !each(pending[i].index, pending[i].trace) {
+			break
+		}
+	}
+	return nil
+}
+
+// pendingHistory returns the events from one index on that are in the overlay.
+func (v *view) pendingHistory(from uint64) (older, newer []past) {
+	v.kv.mu.RLock()
+	defer v.kv.mu.RUnlock()
+	if v.kv.db != v.db {
+		return nil, nil
+	}
+	if v.kv.flushing != nil {
+		older = v.kv.flushing.since(from)
+	}
+	return older, v.kv.active.since(from)
+}
+
 // collect copies what the overlay has of [from, to), at most about limit
 // places of it, and returns up to where it is complete.
 func (v *view) collect(from, to string, at uint64, limit int) (pending []mutation, end string) {

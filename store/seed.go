@@ -143,7 +143,8 @@ func (s *Seeder) complete() error {
 	for i := range s.notes {
 		m := &s.notes[i]
 		s.ledger.head.hash = s.digest.version(s.ledger.head.hash, m)
-		if err := writeVersion(batch, m.place, m.version); err != nil {
+		e := versionEntry(m.place, m.version)
+		if err := e.addTo(batch); err != nil {
 			return fmt.Errorf("store: seed: %w", err)
 		}
 	}

@@ -101,7 +101,10 @@ func (n *Snapshot) WriteTo(w io.Writer, stop <-chan struct{}) error {
 	if err := out.header(n.raw); err != nil {
 		return fmt.Errorf("store: write snapshot: %w", err)
 	}
-	for _, space := range []byte{spaceHistory, spaceNode, spaceQueue} {
+	if err := out.history(&n.view, n.store.interrupted(stop)); err != nil {
+		return fmt.Errorf("store: write snapshot: %w", err)
+	}
+	for _, space := range []byte{spaceNode, spaceQueue} {
 		if err := out.space(&n.view, space, n.store.interrupted(stop)); err != nil {
 			return fmt.Errorf("store: write snapshot: %w", err)
 		}
@@ -186,6 +189,21 @@ func (o *snapshotWriter) end() error {
 // checkEvery is after how many records a snapshot looks for its stop signal.
 const checkEvery = 256
 
+// history writes the records of the events.
+func (o *snapshotWriter) history(v *view, interrupted func() error) error {
+	var failed error
+	_, err := v.db.history(o.head.oldest, o.head.frontier, func(index uint64, trace string) bool {
+		if o.count%checkEvery == 0 {
+			failed = interrupted()
+		}
+		if failed == nil {
+			failed = o.record(mutation{historyKey(index), version{index: index, value: trace}})
+		}
+		return failed == nil
+	})
+	return errors.Join(err, failed)
+}
+
 // space writes the records of one space.
 func (o *snapshotWriter) space(v *view, space byte, interrupted func() error) error {
 	txn := v.db.badger.NewTransactionAt(firstVersion+o.head.frontier, false)
@@ -213,7 +231,14 @@ func (o *snapshotWriter) space(v *view, space byte, interrupted func() error) er
 		if !wanted {
 			continue
 		}
-		if err := o.record(item); err != nil {
+		m := mutation{string(last), version{index: item.Version() - firstVersion, gone: item.IsDeletedOrExpired()}}
+		if !m.gone {
+			var err error
+			if m.value, err = itemValue(item); err != nil {
+				return err
+			}
+		}
+		if err := o.record(m); err != nil {
 			return err
 		}
 	}
@@ -223,37 +248,22 @@ func (o *snapshotWriter) space(v *view, space byte, interrupted func() error) er
 // wants tells whether a version belongs into the snapshot, and whether the
 // older ones of its place do not. Versions come newest first.
 func (o *snapshotWriter) wants(space byte, item *badger.Item) (wanted, done bool) {
-	switch space {
-	case spaceHistory:
-		index, ok := historyIndex(string(item.Key()))
-		return ok && index >= o.head.oldest && !item.IsDeletedOrExpired(), true
-	case spaceQueue:
-		return !item.IsDeletedOrExpired(), true
-	default:
-		if item.Version()-firstVersion > o.base {
-			return true, false
-		}
-		return !item.IsDeletedOrExpired(), true
+	if space == spaceNode && item.Version()-firstVersion > o.base {
+		return true, false
 	}
+	return !item.IsDeletedOrExpired(), true
 }
 
-func (o *snapshotWriter) record(item *badger.Item) error {
+func (o *snapshotWriter) record(m mutation) error {
 	kind := byte(snapshotValue)
-	if item.IsDeletedOrExpired() {
+	if m.gone {
 		kind = snapshotEmptied
 	}
 	b := append(o.buf[:0], kind)
-	b = appendText(b, string(item.Key()))
-	b = binary.AppendUvarint(b, item.Version()-firstVersion)
-	if kind == snapshotValue {
-		err := item.Value(func(value []byte) error {
-			b = binary.AppendUvarint(b, uint64(len(value)))
-			b = append(b, value...)
-			return nil
-		})
-		if err != nil {
-			return err
-		}
+	b = appendText(b, m.place)
+	b = binary.AppendUvarint(b, m.index)
+	if !m.gone {
+		b = appendText(b, m.value)
 	}
 	o.buf = b
 	o.count++

@@ -262,12 +262,10 @@ func (st *step) eventAt(index uint64) *Event {
 	if index < h.oldest || index > h.newest {
 		return nil
 	}
-	value, _, found, err := st.view.get([]byte(historyKey(index)), h.frontier)
-	if err != nil || !found {
-		st.fail(err)
+	events, err := st.store.readEvents(&st.view, index, index, 1)
+	st.fail(err)
+	if err != nil || len(events) == 0 {
 		return nil
 	}
-	e, err := st.store.readEvent(&st.view, index, value)
-	st.fail(err)
-	return e
+	return events[0]
 }

@@ -164,6 +164,9 @@ func (s *Store) openLedgerWith(o badger.Options) (_ *database, _ ledger, err err
 		}
 	}()
 	record, err := db.readLedger()
+	if errors.Is(err, errLayout) {
+		return nil, ledger{}, fmt.Errorf("store: %s: %w", dir, err)
+	}
 	if err != nil {
 		return nil, ledger{}, fmt.Errorf("store: %s: ledger: %w: %w", dir, err, ErrDamaged)
 	}
@@ -175,7 +178,7 @@ func (s *Store) openLedgerWith(o badger.Options) (_ *database, _ ledger, err err
 		return nil, ledger{}, fmt.Errorf("store: %s is of group %d of %d, not of group %d of %d",
 			dir, l.group, l.groups, s.opt.Group, s.opt.Groups)
 	}
-	return db, l, nil
+	return db, l, db.dropUnvouched(l.head.frontier)
 }
 
 // makeFirst makes the first database. CURRENT names it when it is complete.

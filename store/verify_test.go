@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -63,9 +64,19 @@ func TestVerifyFinds(t *testing.T) {
 			h.sweep = 1 << 60
 			return nil
 		}, "never will"},
-		"an event is gone": {func(*Store, *head) []mutation {
-			return []mutation{{historyKey(6), version{index: 7, gone: true}}}
+		"an event is gone": {func(s *Store, _ *head) []mutation {
+			events := eventsOnDisk(t, s)
+			writeEntry(t, s, s.kv.db.stretchEntry(append(events[:2:2], events[3:]...)))
+			return nil
 		}, "the ledger says 4 from 4 to 7"},
+		"a stretch of the history is gone": {func(s *Store, _ *head) []mutation {
+			writeEntry(t, s, entry{place: historyKey(7), version: s.kv.db.ledger + 1, gone: true})
+			return nil
+		}, "has 0 events"},
+		"a stretch of the history is none": {func(s *Store, _ *head) []mutation {
+			writeEntry(t, s, entry{place: historyKey(7), version: s.kv.db.ledger + 1, value: []byte("\x07\xff")})
+			return nil
+		}, "read history: malformed"},
 		"a node is of the future": {func(*Store, *head) []mutation {
 			r := record{created: 99, modified: 99}
 			return []mutation{{nodePlace(ParseKey("/x")), version{index: 7, value: r.encode(7)}}}
@@ -89,6 +100,27 @@ func TestVerifyFinds(t *testing.T) {
 				t.Errorf("%v does not say %q", err, damage.want)
 			}
 		})
+	}
+}
+
+// eventsOnDisk returns the history as the database has it.
+func eventsOnDisk(t testing.TB, s *Store) (events []past) {
+	t.Helper()
+	_, err := s.kv.db.history(0, math.MaxUint64, func(index uint64, trace string) bool {
+		events = append(events, past{index: index, trace: trace})
+		return true
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return events
+}
+
+func writeEntry(t testing.TB, s *Store, e entry) {
+	t.Helper()
+	batch := s.kv.db.badger.NewManagedWriteBatch()
+	if err := errors.Join(e.addTo(batch), batch.Flush()); err != nil {
+		t.Fatal(err)
 	}
 }
 
