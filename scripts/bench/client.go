@@ -16,7 +16,8 @@ const requestTimeout = 15 * time.Second
 type client struct {
 	conn    net.Conn
 	answers *responses
-	request request
+	cycle   []request // sent one after the other, again and again
+	turn    int       // the one of cycle that comes next
 	pick    picker
 
 	latency histogram // of the answers with a status of 200 to 299
@@ -32,12 +33,21 @@ func dial(ctx context.Context, addr string) (*client, error) {
 	return &client{conn: conn, answers: newResponses(conn)}, nil
 }
 
-// do sends the request as it is and returns the status of the answer.
-func (c *client) do() (status int, err error) {
-	if _, err := c.conn.Write(c.request.bytes); err != nil {
+// do sends r as it is and returns the status of the answer.
+func (c *client) do(r request) (status int, err error) {
+	if _, err := c.conn.Write(r.bytes); err != nil {
 		return 0, err
 	}
 	return c.answers.next()
+}
+
+// next returns the next request of the cycle, for a key of its own choice.
+func (c *client) next() (r request, more bool) {
+	key, more := c.pick()
+	r = c.cycle[c.turn]
+	c.turn = (c.turn + 1) % len(c.cycle)
+	r.setKey(key)
+	return r, more
 }
 
 // run sends requests until the given time or until there is no key left. The
@@ -47,25 +57,43 @@ func (c *client) run(until time.Time) error {
 		return err
 	}
 	for now := time.Now(); now.Before(until); {
-		key, more := c.pick()
+		r, more := c.next()
 		if !more {
 			return nil
 		}
-		c.request.setKey(key)
-		status, err := c.do()
+		status, err := c.do(r)
 		if err != nil {
 			return err
 		}
 		answered := time.Now()
-		if status/100 == 2 {
-			c.latency.add(answered.Sub(now))
-		} else {
-			c.refused++
-			c.example = status
-		}
+		c.count(status, answered.Sub(now))
 		now = answered
 	}
 	return nil
+}
+
+// count enters an answer that took so long.
+func (c *client) count(status int, took time.Duration) {
+	if status/100 == 2 {
+		c.latency.add(took)
+		return
+	}
+	c.refused++
+	c.example = status
+}
+
+// once sends a request of its own and wants it accepted.
+func (c *client) once(s shape, key uint64, valueSize int) error {
+	r := s.requestTo(c.conn.RemoteAddr().String(), valueSize)
+	r.setKey(key)
+	if err := c.conn.SetDeadline(time.Now().Add(requestTimeout)); err != nil {
+		return err
+	}
+	status, err := c.do(r)
+	if err == nil && status/100 != 2 {
+		err = fmt.Errorf("%s was answered with status %d", s.method, status)
+	}
+	return err
 }
 
 // clients are connections that are used together.
@@ -85,10 +113,18 @@ func dialAll(ctx context.Context, addrs []string, n int) (clients, error) {
 	return all, nil
 }
 
-// prepare sets what the connections will send.
-func (cs clients) prepare(w workload, valueSize int, pickerOf func(i int) picker) {
+// prepare sets what the connections will send. They begin at different places
+// of the cycle unless it has to be kept from its beginning.
+func (cs clients) prepare(cycle []shape, inOrder bool, valueSize int, pickerOf func(i int) picker) {
 	for i, c := range cs {
-		c.request = w.requestTo(c.conn.RemoteAddr().String(), valueSize)
+		c.cycle = nil
+		for _, s := range cycle {
+			c.cycle = append(c.cycle, s.requestTo(c.conn.RemoteAddr().String(), valueSize))
+		}
+		c.turn = 0
+		if !inOrder {
+			c.turn = i % len(cycle)
+		}
 		c.pick = pickerOf(i)
 	}
 }
@@ -102,14 +138,23 @@ func (cs clients) run(ctx context.Context, until time.Time) (outcome, error) {
 	var wg sync.WaitGroup
 	started := time.Now()
 	for i, c := range cs {
-		c.latency, c.refused = histogram{}, 0
+		c.forget()
 		wg.Go(func() { errs[i] = c.run(until) })
 	}
 	wg.Wait()
-	o := outcome{elapsed: time.Since(started)}
+	o := cs.outcome(time.Since(started))
 	if ctx.Err() != nil {
 		return o, context.Cause(ctx)
 	}
+	if err := errors.Join(errs...); err != nil {
+		return o, fmt.Errorf("connection: %w", err)
+	}
+	return o, nil
+}
+
+// outcome sums up what the connections have counted.
+func (cs clients) outcome(elapsed time.Duration) outcome {
+	o := outcome{elapsed: elapsed}
 	for _, c := range cs {
 		o.latency.merge(&c.latency)
 		o.refused += c.refused
@@ -117,11 +162,11 @@ func (cs clients) run(ctx context.Context, until time.Time) (outcome, error) {
 			o.example = c.example
 		}
 	}
-	if err := errors.Join(errs...); err != nil {
-		return o, fmt.Errorf("connection: %w", err)
-	}
-	return o, nil
+	return o
 }
+
+// forget sets the counts to zero.
+func (c *client) forget() { c.latency, c.refused = histogram{}, 0 }
 
 func (cs clients) close() {
 	for _, c := range cs {

@@ -47,7 +47,7 @@ func runHere(t *testing.T, args ...string) (stdout string, code int) {
 func TestFloorIsMeasured(t *testing.T) {
 	needProc(t)
 	out, code := runHere(t, "--servers", "floor", "--workloads", "put,get,start-empty",
-		"--connections", "1,4", "--rounds", "2", "--duration", "100ms", "--warm-up", "0s", "--json")
+		"--connections", "1,4", "--value-size", "64", "--members", "1", "--groups", "1", "--rounds", "2", "--duration", "100ms", "--warm-up", "0s", "--json")
 	if code != exitDone {
 		t.Fatalf("exit status %d", code)
 	}
@@ -78,8 +78,9 @@ func TestEtcdIsMeasured(t *testing.T) {
 	if err := os.Mkdir("docs", 0o755); err != nil {
 		t.Fatal(err)
 	}
-	out, code := runHere(t, "--servers", "etcd,floor", "--workloads", "put,start-empty,start-loaded", "--connections", "2", "--rounds", "1",
-		"--duration", "200ms", "--warm-up", "0s", "--start-keys", "500", "--write")
+	out, code := runHere(t, "--servers", "etcd,floor", "--workloads", "put,mixed,cas,post,refresh,list,idle,open-loop,watch-one,watch-many,stream,watch-idle,start-empty,start-loaded",
+		"--connections", "2", "--value-size", "64,1000", "--members", "1", "--groups", "1", "--watchers", "20", "--rounds", "1",
+		"--duration", "100ms", "--warm-up", "0s", "--start-keys", "500", "--write")
 	if code != exitDone {
 		t.Fatalf("exit status %d", code)
 	}
@@ -90,7 +91,11 @@ func TestEtcdIsMeasured(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"`put`", "| 2 | etcd |", "| 2 | floor |", "Idle", "Full: 500 keys", "after kill -9", "| etcd | 3.4"} {
+	for _, want := range []string{
+		"`put`", "values of 1,000 bytes", "| 2 | etcd |", "| 2 | floor |", "`idle`", "| 500 | 1,000 | etcd |", "after kill -9", "| etcd | 3.4",
+		"`cas`", "`post`", "`refresh`", "`list`", "| PUT | etcd |", "| GET | etcd |",
+		"`watch-one`", "`watch-many`", "`stream`", "`watch-idle`", "| 20 | etcd |",
+	} {
 		if !strings.Contains(string(page), want) {
 			t.Errorf("%q is not in the page:\n%s", want, page)
 		}
@@ -115,7 +120,7 @@ func TestStopsWhenTold(t *testing.T) {
 	}
 	ended := make(chan error, 1)
 	go func() {
-		c, err := startReady(ctx, products[0], 1, o.dir)
+		c, err := startReady(ctx, products[0], o.base(), o.dir)
 		if err != nil {
 			close(began)
 			ended <- err
@@ -123,7 +128,7 @@ func TestStopsWhenTold(t *testing.T) {
 		}
 		pids <- c.members[0].cmd.Process.Pid
 		close(began)
-		_, err = (&target{cluster: c}).load(ctx, workloads()[0], 2, o, 0)
+		_, err = (&target{cluster: c}).load(ctx, workloads()[0], 2, o.pace(true), 0)
 		ended <- errors.Join(err, c.remove())
 	}()
 	<-began

@@ -18,44 +18,68 @@ type options struct {
 	servers        []string
 	workloads      []string
 	connections    []int
-	valueSize      int // bytes
-	rounds         int
-	duration       time.Duration
+	valueSizes     []int         // bytes
+	rounds         int           // 0 = as many as a workload is worth
+	duration       time.Duration // 0 = as long as a workload is worth
 	warmUp         time.Duration
-	members        int
-	groups         int
-	startKeys      int
+	members        []int
+	groups         []int
+	watchers       []int
+	scaleKeys      []int
+	startKeys      []int
 	startValueSize int // bytes
+	etcdKeys       int // more are not put into etcd
 	dir            string
+	args           []string // as they were given
 	json, write    bool
 	timeout        time.Duration
 }
 
-func parseFlags(args []string, stderr io.Writer) (options, error) {
-	o := options{
-		workloads:   workloadNames(),
-		connections: []int{1, 64},
+// defaultOptions are measured if no flag says otherwise.
+func defaultOptions() options {
+	return options{
+		workloads:   measurementNames(),
+		connections: []int{1, 64, 256},
+		valueSizes:  []int{64, 1 << 10, 64 << 10},
+		members:     []int{1, 3},
+		groups:      []int{1, 4},
+		watchers:    []int{10, 100, 1000, 2000, 10_000},
+		scaleKeys:   []int{1000, 10_000, 100_000, 1_000_000},
+		startKeys:   []int{100_000, 1_000_000},
 	}
+}
+
+func parseFlags(args []string, stderr io.Writer) (options, error) {
+	o := defaultOptions()
+	o.args = args
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	fs.SetOutput(stderr)
 	fs.StringVar(&o.etcd, "etcd", "etcd", "the etcd 3.4 `binary`")
 	fs.StringVar(&o.witan, "binary", "bin/witan", "the witan `binary`")
 	fs.StringVar(&o.against, "against", "", "another witan `binary` to compare with, shown as \""+otherName+"\"")
 	fs.Func("servers", "a comma-separated `list` of etcd, other, witan and floor (default etcd, witan and floor; with --against other and witan)", words(&o.servers))
-	fs.Func("workloads", "a comma-separated `list` of "+strings.Join(workloadNames(), ", ")+" (default all)", words(&o.workloads))
-	fs.Func("connections", "a comma-separated `list` of connection counts (default 1,64)", numbers(&o.connections))
-	fs.IntVar(&o.valueSize, "value-size", 64, "`bytes` of a value")
-	fs.IntVar(&o.rounds, "rounds", 5, "how often each server is measured, in turn with the others")
-	fs.DurationVar(&o.duration, "duration", 2*time.Second, "length of one measurement")
+	fs.Func("workloads", "a comma-separated `list` of "+strings.Join(measurementNames(), ", ")+" (default all)", words(&o.workloads))
+	list := func(name string, into *[]int, usage string) {
+		fs.Func(name, usage+" (default "+joined(*into)+")", numbers(into))
+	}
+	list("connections", &o.connections, "a comma-separated `list` of connection counts")
+	// Of the next three the first is what everything is measured with; with the
+	// others only what depends on them.
+	list("value-size", &o.valueSizes, "a comma-separated `list` of the sizes of values, bytes: everything with the first, PUT and GET with the others")
+	list("members", &o.members, "a comma-separated `list` of the sizes of clusters, 1 or 3: everything with the first, PUT, GET and both mixed with the others")
+	list("groups", &o.groups, "a comma-separated `list` of witan's numbers of key groups, used likewise")
+	fs.IntVar(&o.rounds, "rounds", 0, "how often each server is measured, in turn with the others (default 5 where targets ask for it, else 3)")
+	fs.DurationVar(&o.duration, "duration", 0, "length of one measurement (default 2s where targets ask for it, else 1s)")
 	fs.DurationVar(&o.warmUp, "warm-up", 300*time.Millisecond, "load before each measurement that is not counted")
-	fs.IntVar(&o.members, "members", 1, "members of each cluster, 1 or 3")
-	fs.IntVar(&o.groups, "groups", 1, "key groups of witan")
-	fs.IntVar(&o.startKeys, "start-keys", 100_000, "keys in the data directory of "+startLoaded)
+	list("watchers", &o.watchers, "a comma-separated `list` of how many watch: "+watchOne+" with all, other workloads with "+strconv.Itoa(usualWatchers)+" and "+watchIdle+" with the most")
+	list("scale-keys", &o.scaleKeys, "a comma-separated `list` of how many keys there are for "+scaleName+", ascending")
+	list("start-keys", &o.startKeys, "a comma-separated `list` of how many keys there are for "+startLoaded)
 	fs.IntVar(&o.startValueSize, "start-value-size", 1000, "`bytes` of each of their values")
+	fs.IntVar(&o.etcdKeys, "etcd-keys", 100_000, "the most keys that are put into etcd, which becomes slow with many")
 	fs.StringVar(&o.dir, "dir", "", "the `directory` for the servers' data, on the disk to measure (default the system's for temporary files)")
 	fs.BoolVar(&o.json, "json", false, "print a JSON line for each sample, no table")
 	fs.BoolVar(&o.write, "write", false, "write the tables to "+reportFile+" too")
-	fs.DurationVar(&o.timeout, "timeout", 30*time.Minute, "give up after this time")
+	fs.DurationVar(&o.timeout, "timeout", 45*time.Minute, "give up after this time")
 	if err := fs.Parse(args); err != nil {
 		return o, err
 	}
@@ -84,25 +108,96 @@ func (o options) validate() error {
 			errs = append(errs, fmt.Errorf(format, args...))
 		}
 	}
+	between := func(name string, list []int, low, high int) {
+		check(len(list) > 0, "%s: an empty list leaves nothing to measure", name)
+		for _, n := range list {
+			check(n >= low && n <= high, "%s: %d is not between %d and %d", name, n, low, high)
+		}
+	}
+	check(len(o.servers) > 0 && len(o.workloads) > 0, "an empty list leaves nothing to measure")
 	for _, s := range o.servers {
 		check(slices.Contains([]string{etcdName, otherName, witanName, floorName}, s), "--servers: there is no %q", s)
 		check(s != otherName || o.against != "", "--servers: %q needs --against", s)
 	}
 	for _, w := range o.workloads {
-		check(slices.Contains(workloadNames(), w), "--workloads: there is no %q", w)
+		check(slices.Contains(measurementNames(), w), "--workloads: there is no %q", w)
 	}
-	for _, n := range o.connections {
-		check(n >= 1 && n <= 10_000, "--connections: %d is not between 1 and 10000", n)
+	between("--connections", o.connections, 1, 10_000)
+	between("--value-size", append(slices.Clone(o.valueSizes), o.startValueSize), 1, 1<<20)
+	between("--groups", o.groups, 1, 1000)
+	between("--watchers", o.watchers, 1, 50_000)
+	between("--scale-keys", o.scaleKeys, 1, 100_000_000)
+	between("--start-keys", o.startKeys, 1, 100_000_000)
+	check(slices.IsSorted(o.scaleKeys), "--scale-keys must ascend")
+	for _, n := range o.members {
+		check(n == 1 || n == 3, "--members: %d is neither 1 nor 3", n)
 	}
-	check(len(o.servers) > 0 && len(o.workloads) > 0 && len(o.connections) > 0, "an empty list leaves nothing to measure")
-	check(o.valueSize >= 1 && o.valueSize <= 1<<20, "--value-size: %d is not between 1 and 1 MiB", o.valueSize)
-	check(o.startValueSize >= 1 && o.startValueSize <= 1<<20, "--start-value-size: %d is not between 1 and 1 MiB", o.startValueSize)
-	check(o.rounds >= 1, "--rounds must be at least 1")
-	check(o.startKeys >= 1, "--start-keys must be at least 1")
-	check(o.groups >= 1, "--groups must be at least 1")
-	check(o.members == 1 || o.members == 3, "--members must be 1 or 3")
-	check(o.duration > 0 && o.warmUp >= 0 && o.timeout > 0, "--duration, --warm-up and --timeout must not be negative")
+	check(len(o.members) > 0, "--members: an empty list leaves nothing to measure")
+	check(o.rounds >= 0, "--rounds must not be negative")
+	check(o.duration >= 0 && o.warmUp >= 0 && o.timeout > 0, "--duration, --warm-up and --timeout must not be negative")
 	return errors.Join(errs...)
+}
+
+// pace is how thoroughly something is measured; main is what targets depend on.
+func (o options) pace(main bool) pace {
+	p := pace{rounds: 3, warmUp: o.warmUp, duration: time.Second}
+	if main {
+		p.rounds, p.duration = 5, 2*time.Second
+	}
+	if o.rounds > 0 {
+		p.rounds = o.rounds
+	}
+	if o.duration > 0 {
+		p.duration = o.duration
+	}
+	return p
+}
+
+// base is the set-up that everything is measured with.
+func (o options) base() setUp {
+	return setUp{Members: o.members[0], Groups: o.groups[0], ValueSize: o.valueSizes[0]}
+}
+
+// setUps are those that w is measured with, the base first.
+func (o options) setUps(w workload) []setUp {
+	list := []setUp{o.base()}
+	add := func(more []int, change func(*setUp, int)) {
+		for _, n := range more[1:] {
+			s := o.base()
+			change(&s, n)
+			list = append(list, s)
+		}
+	}
+	if w.sized {
+		add(o.valueSizes, func(s *setUp, n int) { s.ValueSize = n })
+	}
+	if w.wide {
+		add(o.members, func(s *setUp, n int) { s.Members = n })
+		add(o.groups, func(s *setUp, n int) { s.Groups = n })
+	}
+	return list
+}
+
+// The connections and watchers that comparisons are made with.
+const (
+	usualConnections = 64
+	usualWatchers    = 2000
+)
+
+// connectionsFor are those that a set-up is measured with: all with the base.
+func (o options) connectionsFor(s setUp) []int {
+	if s == o.base() {
+		return o.connections
+	}
+	return []int{usual(o.connections, usualConnections)}
+}
+
+// usual returns n if it is in list, else the last of the list.
+func usual(list []int, n int) int {
+	if slices.Contains(list, n) {
+		return n
+	}
+	return list[len(list)-1]
 }
 
 // words returns a flag function that splits at commas.
@@ -128,4 +223,9 @@ func numbers(into *[]int) func(string) error {
 		}
 		return nil
 	}
+}
+
+// joined is a list as numbers reads it.
+func joined(list []int) string {
+	return strings.ReplaceAll(strings.Trim(fmt.Sprint(list), "[]"), " ", ",")
 }

@@ -78,32 +78,40 @@ func parseProcessMemory(status string) (m memory, err error) {
 	return m, nil
 }
 
-// machineCPU returns the CPU time that was used on the whole machine since it
-// started, or was taken by the host it runs on.
-func machineCPU() (time.Duration, error) {
+// machineTimes are CPU times of the whole machine since it started.
+type machineTimes struct {
+	busy   time.Duration // used by anybody
+	stolen time.Duration // withheld by the host it runs on
+}
+
+func machineCPU() (machineTimes, error) {
 	text, err := os.ReadFile("/proc/stat")
 	if err != nil {
-		return 0, err
+		return machineTimes{}, err
 	}
 	return parseMachineCPU(string(text))
 }
 
-func parseMachineCPU(stat string) (time.Duration, error) {
+func parseMachineCPU(stat string) (machineTimes, error) {
 	line, _, _ := strings.Cut(stat, "\n")
 	fields := strings.Fields(line)
 	// cpu user nice system idle iowait irq softirq steal; what follows is counted in user.
 	if len(fields) < 9 || fields[0] != "cpu" {
-		return 0, errors.New("/proc/stat does not begin with the CPU")
+		return machineTimes{}, errors.New("/proc/stat does not begin with the CPU")
 	}
-	var busy int64
+	var m machineTimes
 	for i, field := range fields[1:9] {
 		n, err := strconv.ParseInt(field, 10, 64)
 		if err != nil {
-			return 0, err
+			return machineTimes{}, err
 		}
-		if i != 3 && i != 4 {
-			busy += n
+		switch used := time.Duration(n) * clockTick; i {
+		case 3, 4: // idle
+		case 7:
+			m.stolen += used
+		default:
+			m.busy += used
 		}
 	}
-	return time.Duration(busy) * clockTick, nil
+	return m, nil
 }

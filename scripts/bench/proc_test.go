@@ -41,7 +41,7 @@ func TestParseProcessMemory(t *testing.T) {
 func TestParseMachineCPU(t *testing.T) {
 	// user nice system idle iowait irq softirq steal guest guest_nice
 	got, err := parseMachineCPU("cpu  1 2 4 1000 1000 8 16 32 500 500\ncpu0 0 0\n")
-	if want := 63 * clockTick; got != want || err != nil {
+	if want := (machineTimes{busy: 31 * clockTick, stolen: 32 * clockTick}); got != want || err != nil {
 		t.Errorf("got %v, %v, want %v", got, err, want)
 	}
 	if _, err := parseMachineCPU("intr 1 2 3"); err == nil {

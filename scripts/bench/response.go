@@ -19,6 +19,11 @@ type responses struct {
 	buf  []byte // buf[pos:end] is read and not yet used
 	pos  int
 	end  int
+
+	// Of an answer that is read event by event:
+	inChunk bool   // the end of a chunk has not been read yet
+	left    int64  // bytes of that chunk that were not read
+	event   []byte // the event read last
 }
 
 func newResponses(from io.Reader) *responses {
@@ -29,6 +34,9 @@ var (
 	errHeader = errors.New("answer is not HTTP/1.1, or its head is too long")
 	errLength = errors.New("answer has neither a length nor chunks")
 	errChunk  = errors.New("answer has a broken chunk")
+
+	errNoEvents = errors.New("answer is not a series of events")
+	errEnded    = errors.New("answer has no more events")
 )
 
 // next reads one answer to its end and returns its status.
@@ -48,13 +56,90 @@ func (r *responses) next() (status int, err error) {
 		}
 		return status, r.skip(n)
 	}
-	if coding, ok := headerValue(head, "transfer-encoding"); ok && bytes.EqualFold(coding, []byte("chunked")) {
+	if isChunked(head) {
 		return status, r.skipChunks()
 	}
 	if status == 204 || status == 304 {
 		return status, nil
 	}
 	return 0, errLength
+}
+
+// open reads the head of an answer whose body comes little by little, which
+// nextEvent and drain read.
+func (r *responses) open() error {
+	head, err := r.head()
+	if err != nil {
+		return err
+	}
+	status, err := parseStatus(head)
+	if err != nil {
+		return err
+	}
+	if status != 200 || !isChunked(head) {
+		return fmt.Errorf("%w: status %d", errNoEvents, status)
+	}
+	r.inChunk, r.left = false, 0
+	return nil
+}
+
+// nextEvent returns the next line of the answer, with its end. It is valid
+// until the next read.
+func (r *responses) nextEvent() ([]byte, error) {
+	r.event = r.event[:0]
+	for {
+		if err := r.enterChunk(); err != nil {
+			return nil, err
+		}
+		if r.pos == r.end {
+			if err := r.fillBody(); err != nil {
+				return nil, err
+			}
+		}
+		have := r.buf[r.pos:min(r.end, r.pos+int(r.left))]
+		newline := bytes.IndexByte(have, '\n')
+		if newline >= 0 {
+			have = have[:newline+1]
+		}
+		r.event = append(r.event, have...)
+		r.pos += len(have)
+		r.left -= int64(len(have))
+		if newline >= 0 {
+			return r.event, nil
+		}
+	}
+}
+
+// enterChunk goes on to the next chunk if nothing is left of the one before.
+func (r *responses) enterChunk() error {
+	if r.left > 0 {
+		return nil
+	}
+	if r.inChunk {
+		if err := r.chunkEnd(); err != nil {
+			return err
+		}
+		r.inChunk = false
+	}
+	n, err := r.chunkSize()
+	if err != nil {
+		return err
+	}
+	if n == 0 {
+		return errors.Join(errEnded, r.chunkEnd())
+	}
+	r.inChunk, r.left = true, n
+	return nil
+}
+
+// drain reads an answer that was opened to its end.
+func (r *responses) drain() error {
+	if r.inChunk {
+		if err := errors.Join(r.skip(r.left), r.chunkEnd()); err != nil {
+			return err
+		}
+	}
+	return r.skipChunks()
 }
 
 // head returns the status line and the headers with their line ends. They
@@ -128,29 +213,38 @@ func (r *responses) fillBody() error {
 // skipChunks drops a chunked body. Trailers are not expected.
 func (r *responses) skipChunks() error {
 	for {
-		line, err := r.line()
+		n, err := r.chunkSize()
 		if err != nil {
 			return err
-		}
-		size, _, _ := bytes.Cut(line, []byte(";"))
-		n, err := strconv.ParseInt(string(bytes.TrimSpace(size)), 16, 64)
-		if err != nil || n < 0 {
-			return fmt.Errorf("%w: size %q", errChunk, size)
 		}
 		if err := r.skip(n); err != nil {
 			return err
 		}
-		end, err := r.line()
-		if err != nil {
+		if err := r.chunkEnd(); err != nil || n == 0 {
 			return err
 		}
-		if len(end) > 0 {
-			return fmt.Errorf("%w: it ends with %q", errChunk, end)
-		}
-		if n == 0 {
-			return nil
-		}
 	}
+}
+
+func (r *responses) chunkSize() (int64, error) {
+	line, err := r.line()
+	if err != nil {
+		return 0, err
+	}
+	size, _, _ := bytes.Cut(line, []byte(";"))
+	n, err := strconv.ParseInt(string(bytes.TrimSpace(size)), 16, 64)
+	if err != nil || n < 0 {
+		return 0, fmt.Errorf("%w: size %q", errChunk, size)
+	}
+	return n, nil
+}
+
+func (r *responses) chunkEnd() error {
+	end, err := r.line()
+	if err == nil && len(end) > 0 {
+		err = fmt.Errorf("%w: it ends with %q", errChunk, end)
+	}
+	return err
 }
 
 // line returns a line without its end. It is valid until the next read.
@@ -181,6 +275,25 @@ func parseStatus(head []byte) (int, error) {
 		status = status*10 + int(digit-'0')
 	}
 	return status, nil
+}
+
+func isChunked(head []byte) bool {
+	coding, _ := headerValue(head, "transfer-encoding")
+	return bytes.EqualFold(coding, []byte("chunked"))
+}
+
+// modifiedIndex returns the index of an event: that of its node, which comes
+// first.
+func modifiedIndex(event []byte) (uint64, error) {
+	_, after, ok := bytes.Cut(event, []byte(`"modifiedIndex":`))
+	digits := 0
+	for digits < len(after) && '0' <= after[digits] && after[digits] <= '9' {
+		digits++
+	}
+	if !ok || digits == 0 {
+		return 0, fmt.Errorf("%w: %q", errNoEvents, event)
+	}
+	return strconv.ParseUint(string(after[:digits]), 10, 64)
 }
 
 // headerValue returns the value of the first header called name, which is

@@ -27,7 +27,6 @@ const (
 type product struct {
 	name   string
 	binary string
-	flags  []string // etcd and witan: beside those every member needs
 }
 
 // productsOf returns what o asks for, in the order of their turns.
@@ -38,16 +37,13 @@ func productsOf(o options) ([]product, error) {
 		var err error
 		switch name {
 		case etcdName:
-			p.flags = []string{"--enable-v2=true"}
 			p.binary, err = exec.LookPath(o.etcd)
 		case witanName:
-			p.flags = witanFlags(o)
 			p.binary, err = exec.LookPath(o.witan)
 			if err != nil {
 				err = fmt.Errorf("%w (make build makes it; --binary names another)", err)
 			}
 		case otherName:
-			p.flags = witanFlags(o)
 			p.binary, err = exec.LookPath(o.against)
 		case floorName:
 			p.binary, err = os.Executable()
@@ -60,7 +56,13 @@ func productsOf(o options) ([]product, error) {
 	return list, nil
 }
 
-func witanFlags(o options) []string { return []string{"--groups", strconv.Itoa(o.groups)} }
+// flags are those that p needs beside the ones every member has.
+func (p product) flags(s setUp) []string {
+	if p.name == etcdName {
+		return []string{"--enable-v2=true"}
+	}
+	return []string{"--groups", strconv.Itoa(s.Groups)}
+}
 
 // member is one server process.
 type member struct {
@@ -74,6 +76,7 @@ type member struct {
 // cluster is the running members of one product.
 type cluster struct {
 	product product
+	setUp   setUp
 	members []*member
 	dir     string
 }
@@ -84,7 +87,8 @@ const (
 )
 
 // newCluster lays out a cluster with its data below dir. Nothing runs yet.
-func newCluster(p product, members int, dir string) (*cluster, error) {
+func newCluster(p product, s setUp, dir string) (*cluster, error) {
+	members := s.Members
 	if p.name == floorName {
 		members = 1
 	}
@@ -96,7 +100,7 @@ func newCluster(p product, members int, dir string) (*cluster, error) {
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	c := &cluster{product: p, dir: dir}
+	c := &cluster{product: p, setUp: s, dir: dir}
 	for i := range members {
 		name := fmt.Sprintf("m%d", i+1)
 		c.members = append(c.members, &member{
@@ -107,8 +111,8 @@ func newCluster(p product, members int, dir string) (*cluster, error) {
 }
 
 // startReady starts a fresh cluster and waits until it serves.
-func startReady(ctx context.Context, p product, members int, dir string) (*cluster, error) {
-	c, err := newCluster(p, members, dir)
+func startReady(ctx context.Context, p product, s setUp, dir string) (*cluster, error) {
+	c, err := newCluster(p, s, dir)
 	if err != nil {
 		return nil, err
 	}
@@ -149,7 +153,7 @@ func (c *cluster) arguments(m *member) []string {
 		"--listen-peer-urls", "http://" + m.peer,
 		"--initial-advertise-peer-urls", "http://" + m.peer,
 		"--initial-cluster", strings.Join(initial, ","),
-	}, c.product.flags...)
+	}, c.product.flags(c.setUp)...)
 }
 
 func (m *member) start(ctx context.Context, binary string, args []string) error {

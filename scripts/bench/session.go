@@ -10,28 +10,25 @@ import (
 	"time"
 )
 
-// idleSample is a cluster that has just been started and is asked for nothing.
-type idleSample struct {
-	Server string  `json:"server"`
-	CPU    float64 `json:"cpu"` // of all members, share of one core
-	Memory memory  `json:"memory"`
-}
-
-// fullSample is a cluster that holds many keys and has come to rest.
-type fullSample struct {
-	Server    string `json:"server"`
-	Keys      int    `json:"keys"`
-	ValueSize int    `json:"value_size"`
-	Memory    memory `json:"memory"`
-}
-
 // samples is all that was found.
 type samples struct {
-	idle   []idleSample
-	loads  []loadSample
-	starts []startSample
-	full   []fullSample
+	idle     []idleSample
+	loads    []loadSample
+	open     []openSample
+	watches  []watchSample
+	watchers []watcherSample
+	scales   []scaleSample
+	starts   []startSample
+	full     []fullSample
 }
+
+// turn says whose measurement a sample is.
+type turn struct {
+	Server string `json:"server"`
+	Round  int    `json:"round"`
+}
+
+func (t turn) server() string { return t.Server }
 
 // session is one run of the program: its servers take their turns one after
 // the other.
@@ -45,6 +42,52 @@ type session struct {
 	found    samples
 }
 
+// measurement is an entry of --workloads.
+type measurement struct {
+	name string
+	run  func(*session, context.Context) error
+}
+
+// The measurements that are not requests over and over.
+const (
+	idleName    = "idle"
+	openName    = "open-loop"
+	watchOne    = "watch-one"
+	watchMany   = "watch-many"
+	streamName  = "stream"
+	watchIdle   = "watch-idle"
+	scaleName   = "scale"
+	startEmpty  = "start-empty"
+	startLoaded = "start-loaded"
+)
+
+// measurements lists everything in the order in which it runs.
+func measurements() []measurement {
+	var list []measurement
+	for _, w := range workloads() {
+		list = append(list, measurement{w.name, func(s *session, ctx context.Context) error { return s.runLoad(ctx, w) }})
+	}
+	list = append(list,
+		measurement{idleName, (*session).runIdle},
+		measurement{openName, (*session).runOpen})
+	for _, w := range fanOuts() {
+		list = append(list, measurement{w.name, func(s *session, ctx context.Context) error { return s.runFanOut(ctx, w) }})
+	}
+	return append(list,
+		measurement{watchIdle, (*session).runWatchIdle},
+		measurement{scaleName, (*session).runScale},
+		measurement{startEmpty, (*session).runStartEmpty},
+		measurement{startLoaded, (*session).runStartLoaded})
+}
+
+func measurementNames() []string {
+	var names []string
+	for _, m := range measurements() {
+		names = append(names, m.name)
+	}
+	return names
+}
+
 func (s *session) runAll(ctx context.Context) (err error) {
 	if s.host, err = describeHost(ctx, s.products, s.dir); err != nil {
 		return err
@@ -52,89 +95,154 @@ func (s *session) runAll(ctx context.Context) (err error) {
 	if err := s.emit("host", s.host); err != nil {
 		return err
 	}
-	for _, w := range workloads() {
-		if slices.Contains(s.workloads, w.name) {
-			if err := s.runLoad(ctx, w); err != nil {
-				return fmt.Errorf("%s: %w", w.name, err)
-			}
-		}
+	if err := allowConnections(slices.Max(slices.Concat(s.connections, s.watchers))); err != nil {
+		return err
 	}
-	for _, name := range []string{startEmpty, startLoaded} {
-		if slices.Contains(s.workloads, name) {
-			if err := s.runStarts(ctx, name); err != nil {
-				return fmt.Errorf("%s: %w", name, err)
+	for _, m := range measurements() {
+		if slices.Contains(s.workloads, m.name) {
+			if err := m.run(s, ctx); err != nil {
+				return fmt.Errorf("%s: %w", m.name, err)
 			}
 		}
 	}
 	return nil
 }
 
-// runLoad measures all products under w. They run at the same time, fresh and
-// with the preset keys, and are driven one at a time.
-func (s *session) runLoad(ctx context.Context, w workload) (err error) {
+// stores are the products that keep something: all but the floor.
+func (s *session) stores() []product {
+	return slices.DeleteFunc(slices.Clone(s.products), func(p product) bool { return p.name == floorName })
+}
+
+// holds says whether p is filled with so many keys.
+func (s *session) holds(p product, keys int) bool {
+	return p.name != etcdName || keys <= s.etcdKeys
+}
+
+// withTargets starts products afresh and at the same time, has measure drive
+// them one at a time, and removes them.
+func (s *session) withTargets(ctx context.Context, products []product, u setUp, measure func([]*target) error) (err error) {
 	var targets []*target
 	defer func() {
 		for _, t := range targets {
 			err = errors.Join(err, t.remove())
 		}
 	}()
-	for _, p := range s.products {
-		c, err := startReady(ctx, p, s.members, s.dir)
+	for _, p := range products {
+		c, err := startReady(ctx, p, u, s.dir)
 		if err != nil {
 			return err
 		}
 		targets = append(targets, &target{cluster: c})
 	}
-	if err := s.measureIdle(ctx, targets); err != nil {
-		return err
-	}
-	for _, t := range targets {
-		if err := t.fill(ctx, presetKeys, s.valueSize); err != nil {
-			return err
-		}
-	}
-	for _, n := range s.connections {
-		for round := range s.rounds {
-			fmt.Fprintf(s.progress, "%s, %d connections, round %d of %d\n", w.name, n, round+1, s.rounds)
-			if err := s.runRound(ctx, targets, w, n, round); err != nil {
-				return err
+	return measure(targets)
+}
+
+// inTurn lets every target have its turn in each round. Who begins changes
+// from round to round, for the first has the disk and the caches as the last
+// has left them.
+func (s *session) inTurn(what string, rounds int, targets []*target, measure func(t *target, round int) error) error {
+	for round := range rounds {
+		fmt.Fprintf(s.progress, "%s, round %d of %d\n", what, round+1, rounds)
+		for i := range targets {
+			t := targets[(i+round)%len(targets)]
+			if err := measure(t, round); err != nil {
+				return fmt.Errorf("%s: %w", t.product.name, err)
 			}
 		}
 	}
 	return nil
 }
 
-// runRound lets every target have its turn. Who begins changes from round to
-// round, for the first has the disk and the caches as the last has left them.
-func (s *session) runRound(ctx context.Context, targets []*target, w workload, n, round int) error {
-	for i := range targets {
-		t := targets[(i+round)%len(targets)]
-		sample, err := t.load(ctx, w, n, s.options, round)
-		if err != nil {
-			return fmt.Errorf("%s: %w", t.product.name, err)
+// keep adds a sample to what was found and prints it as a line of JSON, if
+// that is wanted.
+func keep[T any](s *session, list *[]T, kind string, sample T) error {
+	*list = append(*list, sample)
+	return s.emit(kind, sample)
+}
+
+func (s *session) emit(kind string, sample any) error {
+	if s.samples == nil {
+		return nil
+	}
+	return json.NewEncoder(s.samples).Encode(map[string]any{kind: sample})
+}
+
+// runLoad measures all products under w.
+func (s *session) runLoad(ctx context.Context, w workload) error {
+	for _, u := range s.setUps(w) {
+		products := s.products
+		if u.Members != s.base().Members || u.Groups != s.base().Groups {
+			products = s.stores()
 		}
-		s.found.loads = append(s.found.loads, sample)
-		if err := s.emit("load", sample); err != nil {
+		err := s.withTargets(ctx, products, u, func(targets []*target) error {
+			for _, t := range targets {
+				if err := t.fill(ctx, presetKeys); err != nil {
+					return err
+				}
+			}
+			for _, n := range s.connectionsFor(u) {
+				if err := s.runLoadOver(ctx, targets, w, n); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// measureIdle looks at servers that nobody asks for anything.
-func (s *session) measureIdle(ctx context.Context, targets []*target) error {
-	const watched = 2 * time.Second
-	if err := pause(ctx, settle); err != nil {
-		return err
-	}
+// runLoadOver measures targets under w over n connections.
+func (s *session) runLoadOver(ctx context.Context, targets []*target, w workload, n int) error {
+	u := targets[0].setUp
+	p := s.pace(w.main && u == s.base() && n <= usualConnections)
+	what := fmt.Sprintf("%s, %d connections, %d bytes, members %d, groups %d", w.name, n, u.ValueSize, u.Members, u.Groups)
+	return s.inTurn(what, p.rounds, targets, func(t *target, round int) error {
+		sample, err := t.load(ctx, w, n, p, round)
+		if err != nil {
+			return err
+		}
+		return keep(s, &s.found.loads, "load", sample)
+	})
+}
+
+// idleSample is a cluster that has just been started and is asked for nothing.
+type idleSample struct {
+	turn
+	CPU    float64 `json:"cpu"` // of all members, share of one core
+	Memory memory  `json:"memory"`
+}
+
+// idleTime is how long an idle server is looked at.
+const idleTime = 4 * time.Second
+
+// runIdle looks at servers that nobody asks for anything.
+func (s *session) runIdle(ctx context.Context) error {
+	return s.withTargets(ctx, s.products, s.base(), func(targets []*target) error {
+		if err := pause(ctx, settle); err != nil {
+			return err
+		}
+		rounds := s.pace(false).rounds
+		for round := range rounds {
+			fmt.Fprintf(s.progress, "%s, round %d of %d\n", idleName, round+1, rounds)
+			if err := s.watchIdling(ctx, targets, round); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (s *session) watchIdling(ctx context.Context, targets []*target, round int) (err error) {
 	before := make([]time.Duration, len(targets))
 	for i, t := range targets {
-		var err error
 		if before[i], err = t.cpu(); err != nil {
 			return err
 		}
 	}
-	if err := pause(ctx, watched); err != nil {
+	if err := pause(ctx, idleTime); err != nil {
 		return err
 	}
 	for i, t := range targets {
@@ -142,87 +250,27 @@ func (s *session) measureIdle(ctx context.Context, targets []*target) error {
 		if err != nil {
 			return err
 		}
-		sample := idleSample{Server: t.product.name, CPU: (after - before[i]).Seconds() / watched.Seconds()}
+		sample := idleSample{turn: turn{t.product.name, round}, CPU: (after - before[i]).Seconds() / idleTime.Seconds()}
 		if sample.Memory, err = t.memory(); err != nil {
 			return err
 		}
-		s.found.idle = append(s.found.idle, sample)
-		if err := s.emit("idle", sample); err != nil {
+		if err := keep(s, &s.found.idle, "idle", sample); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// runStarts times the start of all products but the floor, which has no data.
-func (s *session) runStarts(ctx context.Context, name string) (err error) {
-	loaded := make(map[string]*target)
-	defer func() {
-		for _, t := range loaded {
-			err = errors.Join(err, t.remove())
-		}
-	}()
-	for round := range s.rounds {
-		for _, p := range s.products {
-			if p.name == floorName {
-				continue
-			}
-			fmt.Fprintf(s.progress, "%s of %s, round %d of %d\n", name, p.name, round+1, s.rounds)
-			var sample startSample
-			if name == startEmpty {
-				sample, err = s.startEmptyOnce(ctx, p)
-			} else {
-				sample, err = s.startLoadedOnce(ctx, p, loaded)
-			}
-			if err != nil {
-				return err
-			}
-			sample.Workload, sample.Round = name, round
-			s.found.starts = append(s.found.starts, sample)
-			if err := s.emit("start", sample); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+// fullSample is a cluster that holds many keys and has come to rest.
+type fullSample struct {
+	turn
+	Keys      int    `json:"keys"`
+	ValueSize int    `json:"value_size"`
+	Memory    memory `json:"memory"`
 }
 
-func (s *session) startEmptyOnce(ctx context.Context, p product) (startSample, error) {
-	c, err := newCluster(p, s.members, s.dir)
-	if err != nil {
-		return startSample{}, err
-	}
-	sample, err := c.timedStart(ctx)
-	return sample, errors.Join(err, c.remove())
-}
-
-// startLoadedOnce starts the cluster of p in loaded, which was ended by
-// kill -9, and ends it in the same way. The first time it makes the cluster.
-// While one product is measured the others are not running.
-func (s *session) startLoadedOnce(ctx context.Context, p product, loaded map[string]*target) (startSample, error) {
-	t := loaded[p.name]
-	if t == nil {
-		c, err := startReady(ctx, p, s.members, s.dir)
-		if err != nil {
-			return startSample{}, err
-		}
-		t = &target{cluster: c}
-		loaded[p.name] = t
-		if err := s.fillUp(ctx, t); err != nil {
-			return startSample{}, err
-		}
-		t.kill()
-	}
-	sample, err := t.timedStart(ctx)
-	t.kill()
-	return sample, err
-}
-
-// fillUp makes the keys that a loaded cluster starts with.
-func (s *session) fillUp(ctx context.Context, t *target) error {
-	if err := t.fill(ctx, uint64(s.startKeys), s.startValueSize); err != nil {
-		return err
-	}
+// weigh enters the memory of t, which has just been filled.
+func (s *session) weigh(ctx context.Context, t *target, keys int) error {
 	if err := pause(ctx, settle); err != nil {
 		return err
 	}
@@ -230,15 +278,72 @@ func (s *session) fillUp(ctx context.Context, t *target) error {
 	if err != nil {
 		return err
 	}
-	sample := fullSample{Server: t.product.name, Keys: s.startKeys, ValueSize: s.startValueSize, Memory: held}
-	s.found.full = append(s.found.full, sample)
-	return s.emit("full", sample)
+	return keep(s, &s.found.full, "full",
+		fullSample{turn: turn{Server: t.product.name}, Keys: keys, ValueSize: t.setUp.ValueSize, Memory: held})
 }
 
-// emit prints a sample as a line of JSON, if that is wanted.
-func (s *session) emit(kind string, sample any) error {
-	if s.samples == nil {
-		return nil
+// runStartEmpty times the start of members without data.
+func (s *session) runStartEmpty(ctx context.Context) error {
+	rounds := s.pace(false).rounds
+	for round := range rounds {
+		for _, p := range s.stores() {
+			fmt.Fprintf(s.progress, "%s of %s, round %d of %d\n", startEmpty, p.name, round+1, rounds)
+			c, err := newCluster(p, s.base(), s.dir)
+			if err != nil {
+				return err
+			}
+			sample, err := c.timedStart(ctx)
+			if err := errors.Join(err, c.remove()); err != nil {
+				return err
+			}
+			sample.Workload, sample.Round = startEmpty, round
+			if err := keep(s, &s.found.starts, "start", sample); err != nil {
+				return err
+			}
+		}
 	}
-	return json.NewEncoder(s.samples).Encode(map[string]any{kind: sample})
+	return nil
+}
+
+// runStartLoaded times the start of members with data, after kill -9.
+func (s *session) runStartLoaded(ctx context.Context) error {
+	for _, keys := range s.startKeys {
+		for _, p := range s.stores() {
+			if !s.holds(p, keys) {
+				continue
+			}
+			if err := s.startFull(ctx, p, keys); err != nil {
+				return fmt.Errorf("%s: %w", p.name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// startFull fills a cluster of p and starts it again and again, each time
+// after kill -9. No other product runs meanwhile.
+func (s *session) startFull(ctx context.Context, p product, keys int) error {
+	u := s.base()
+	u.ValueSize = s.startValueSize
+	return s.withTargets(ctx, []product{p}, u, func(targets []*target) error {
+		t := targets[0]
+		fmt.Fprintf(s.progress, "%s of %s, %d keys\n", startLoaded, p.name, keys)
+		if err := t.fill(ctx, uint64(keys)); err != nil {
+			return err
+		}
+		if err := s.weigh(ctx, t, keys); err != nil {
+			return err
+		}
+		return s.inTurn(fmt.Sprintf("%s of %s, %d keys", startLoaded, p.name, keys), s.pace(false).rounds, targets,
+			func(t *target, round int) error {
+				t.kill()
+				sample, err := t.timedStart(ctx)
+				if err != nil {
+					return err
+				}
+				sample.Workload, sample.Round = startLoaded, round
+				sample.Keys, sample.ValueSize = keys, t.setUp.ValueSize
+				return keep(s, &s.found.starts, "start", sample)
+			})
+	})
 }

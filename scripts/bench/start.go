@@ -9,12 +9,14 @@ import (
 
 // startSample is one start of a cluster, with empty directories or after kill -9.
 type startSample struct {
-	Workload string  `json:"workload"`
-	Server   string  `json:"server"`
-	Round    int     `json:"round"`
-	Write    float64 `json:"write_ms"`       // from exec to the first PUT that was accepted
-	Read     float64 `json:"quorum_read_ms"` // from exec to the first quorum GET that was answered
-	Memory   memory  `json:"memory"`         // a second after both
+	Workload string `json:"workload"`
+	turn
+	Keys      int     `json:"keys"`
+	ValueSize int     `json:"value_size"`
+	Round     int     `json:"round"`
+	Write     float64 `json:"write_ms"`       // from exec to the first PUT that was accepted
+	Read      float64 `json:"quorum_read_ms"` // from exec to the first quorum GET that was answered
+	Memory    memory  `json:"memory"`         // a second after both
 }
 
 // settle is the pause after which a started or loaded server is asked for its
@@ -25,18 +27,17 @@ const settle = time.Second
 // the resolution of start times.
 const retryPause = time.Millisecond
 
-func firstWrite() workload { return workload{method: "PUT", value: true} }
-func quorumRead() workload { return workload{method: "GET", query: "?quorum=true"} }
+func quorumRead() shape { return shape{method: "GET", path: keyPath + "?quorum=true"} }
 
-// firstAnswer sends w for key 0, again and again, until m answers it, and
-// returns when that was. A server that knows the key or not has answered both.
-func (c *cluster) firstAnswer(ctx context.Context, m *member, w workload) (time.Time, error) {
+// firstAnswer sends s for key 0, again and again, until m answers it, and
+// returns when that was. To a read 404 is an answer as well.
+func (c *cluster) firstAnswer(ctx context.Context, m *member, s shape) (time.Time, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, errors.New("no answer in time"))
 	defer cancel()
 	var last error
 	for {
-		status, err := m.attempt(ctx, w)
-		if err == nil && (status/100 == 2 || status == 404 && !w.value) {
+		status, err := m.attempt(ctx, s)
+		if err == nil && (status/100 == 2 || status == 404 && s.method == "GET") {
 			return time.Now(), nil
 		}
 		if err == nil {
@@ -56,7 +57,7 @@ func (c *cluster) firstAnswer(ctx context.Context, m *member, w workload) (time.
 }
 
 // attempt sends one request over a connection of its own.
-func (m *member) attempt(ctx context.Context, w workload) (status int, err error) {
+func (m *member) attempt(ctx context.Context, s shape) (status int, err error) {
 	c, err := dial(ctx, m.client)
 	if err != nil {
 		return 0, err
@@ -64,8 +65,7 @@ func (m *member) attempt(ctx context.Context, w workload) (status int, err error
 	defer clients{c}.close()
 	stop := context.AfterFunc(ctx, clients{c}.close)
 	defer stop()
-	c.request = w.requestTo(m.client, 64)
-	return c.do()
+	return c.do(s.requestTo(m.client, 64))
 }
 
 // timedStart starts c and measures how long it takes until its first member
@@ -82,7 +82,7 @@ func (c *cluster) timedStart(ctx context.Context) (s startSample, err error) {
 		read, err = c.firstAnswer(ctx, c.members[0], quorumRead())
 		errs <- err
 	}()
-	written, err = c.firstAnswer(ctx, c.members[0], firstWrite())
+	written, err = c.firstAnswer(ctx, c.members[0], putKey())
 	if err := errors.Join(err, <-errs); err != nil {
 		return s, err
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -127,10 +128,14 @@ func TestNewLoadSample(t *testing.T) {
 	for range 1000 {
 		o.latency.add(100 * time.Microsecond)
 	}
-	used := meter{servers: 50 * time.Millisecond, client: 10 * time.Millisecond, machine: 60 * time.Millisecond}
+	used := meter{servers: 50 * time.Millisecond, client: 10 * time.Millisecond, machine: machineTimes{busy: 80 * time.Millisecond, stolen: 40 * time.Millisecond}}
 	s := newLoadSample(o, used)
-	if s.Rate != 500 || s.CPU != 50 || s.ClientCPU != 10 || s.Others != 0 || s.Requests != 1000 || s.Refused != 3 {
+	if s.Rate != 500 || s.CPU != 50 || s.ClientCPU != 10 || s.Requests != 1000 || s.Refused != 3 {
 		t.Errorf("got %+v", s)
+	}
+	all := float64(runtime.NumCPU()) * 2
+	if math.Abs(s.Others-0.02/all) > 1e-9 || math.Abs(s.Stolen-0.04/all) > 1e-9 {
+		t.Errorf("others %v, stolen %v, want %v and %v", s.Others, s.Stolen, 0.02/all, 0.04/all)
 	}
 	if s.P50 < 99 || s.P50 > 101 || s.P999 != s.P50 {
 		t.Errorf("latencies %v and %v, want about 100 for both", s.P50, s.P999)

@@ -90,6 +90,15 @@ func figures(decimals int) func(float64) string {
 	}
 }
 
+func ratio(v float64) string { return figures(2)(v) }
+
 func percent(v float64) string { return figures(0)(100*v) + " %" }
 
+func kibibytes(bytes float64) string { return figures(1)(bytes / (1 << 10)) }
 func mebibytes(bytes float64) string { return figures(0)(bytes / (1 << 20)) }
+
+// Formats that name their unit.
+func inKibibytes(bytes float64) string { return kibibytes(bytes) + " KiB" }
+func inMebibytes(bytes float64) string { return mebibytes(bytes) + " MiB" }
+func inMilliseconds(v float64) string  { return whole(v) + " ms" }
+func inPercent(v float64) string       { return figures(1)(v) + " %" }
