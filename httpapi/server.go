@@ -8,10 +8,13 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/go-playground/validator/v10"
 	"github.com/rs/zerolog"
+
+	"github.com/witan-kv/witan/httpapi/park"
 )
 
 const (
@@ -71,10 +74,14 @@ type Server struct {
 	// clusterID is the value of X-Etcd-Cluster-Id, shared by all answers.
 	clusterID []string
 
-	// closing is done when Close begins. It ends the watches, and only them:
-	// other requests have until the end of Close to finish.
-	closing    context.Context
-	endWatches context.CancelFunc
+	// closing is done when Close begins. It ends waiting, and nothing else:
+	// requests have until the end of Close to finish.
+	closing context.Context
+	close   context.CancelFunc
+
+	parked      *park.Lot // watches
+	serveParked sync.Once
+	serving     sync.WaitGroup // of what comes back from parked
 
 	// cut ends the context of every request.
 	cut context.CancelFunc
@@ -102,11 +109,20 @@ func NewServer(b Backend, c Config) *Server {
 		validator:   newValidator(),
 		clusterID:   []string{strconv.FormatUint(b.Status().ClusterID, 16)},
 	}
-	s.closing, s.endWatches = context.WithCancel(context.Background())
+	s.closing, s.close = context.WithCancel(context.Background())
 	base, cut := context.WithCancel(context.Background())
 	s.cut = cut
+	handler := s.routes()
+	s.parked = park.New(park.Config{
+		Handler:      handler,
+		Context:      base,
+		Encode:       encodeEvent,
+		WriteTimeout: writeTimeout,
+		IdleTimeout:  idleTimeout,
+		Logger:       s.log,
+	})
 	s.http = &http.Server{
-		Handler:           s.routes(),
+		Handler:           handler,
 		ReadHeaderTimeout: readHeaderTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
@@ -120,6 +136,10 @@ func NewServer(b Backend, c Config) *Server {
 // Serve accepts connections from l until Close, closes l and returns nil, or
 // returns the error that broke l. It may be called for several listeners.
 func (s *Server) Serve(l net.Listener) error {
+	s.serveParked.Do(func() {
+		// It cannot break, only end.
+		s.serving.Go(func() { _ = s.http.Serve(s.parked.Listener()) })
+	})
 	if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
@@ -130,13 +150,16 @@ func (s *Server) Serve(l net.Listener) error {
 // requests to finish. When ctx ends first, what is left is cut off and the
 // error is ctx's.
 func (s *Server) Close(ctx context.Context) error {
-	s.endWatches()
+	s.close()
+	watches := make(chan error, 1)
+	go func() { watches <- s.parked.Close(ctx) }()
 	err := s.http.Shutdown(ctx)
 	s.cut()
 	if err != nil {
-		return errors.Join(err, s.http.Close())
+		err = errors.Join(err, s.http.Close())
 	}
-	return nil
+	s.serving.Wait()
+	return errors.Join(err, <-watches)
 }
 
 // clearWriteDeadline takes back the write deadline that a watch or a large

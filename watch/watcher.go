@@ -24,8 +24,8 @@ const (
 // back until it has reached the newest event, and from then on a queue that
 // the hub fills.
 //
-// One goroutine at a time, the reader, may call Next. All other methods may be
-// called from any goroutine.
+// One goroutine at a time, the reader, may call Next and Poll. All other
+// methods may be called from any goroutine.
 type Watcher struct {
 	hub   *Hub
 	req   Request
@@ -39,6 +39,7 @@ type Watcher struct {
 	// Owned by the reader.
 	page []*store.Event // found while looking back, to be returned before anything queued
 	size int            // how many events to ask the Source for
+	wake wakeup         // what Next waits for; made when it first waits
 
 	// Guarded by hub.mu. place is nil unless the watcher is live.
 	place *place
@@ -51,8 +52,23 @@ type Watcher struct {
 	cut   bool // over although the client could have had more
 	queue []*store.Event
 	bytes int           // weight of queue
-	wake  chan struct{} // pokes the waiting reader; made when it first waits
+	waker Waker         // of the reader that waits; nil if none does
 	ended chan struct{} // made when first asked for
+}
+
+// Waker is told that a watcher it waits for has something to say. Wake is
+// called on the goroutine of the publisher, with locks held: it must not wait,
+// and not call the watcher or its hub.
+type Waker interface{ Wake() }
+
+// wakeup is the Waker of Next.
+type wakeup chan struct{}
+
+func (w wakeup) Wake() {
+	select {
+	case w <- struct{}{}:
+	default:
+	}
 }
 
 // Index returns the hub's last index when the watcher was accepted: the
@@ -68,14 +84,11 @@ func (w *Watcher) Index() uint64 { return w.index }
 // first, and the wrapped error of the Source when the history could not be
 // read, which ends the watcher too.
 func (w *Watcher) Next(ctx context.Context) (*store.Event, error) {
+	if w.wake == nil {
+		w.wake = make(wakeup, 1)
+	}
 	for {
-		if len(w.page) > 0 {
-			e := w.page[0]
-			w.page[0] = nil
-			w.page = w.page[1:]
-			return e, nil
-		}
-		e, next := w.pop()
+		e, next := w.take(w.wake)
 		switch next {
 		case stepReturn:
 			return e, nil
@@ -95,6 +108,30 @@ func (w *Watcher) Next(ctx context.Context) (*store.Event, error) {
 				return nil, ctx.Err()
 			}
 		}
+	}
+}
+
+// Poll is Next for a reader that serves many watchers. It does not wait: nil
+// and no error say that there is no event now, and that waker will be called,
+// once, when it is time to ask again. That may be at once: Poll looks back by
+// no more than a page. A nil waker is not called.
+func (w *Watcher) Poll(waker Waker) (*store.Event, error) {
+	for looked := false; ; looked = true {
+		e, next := w.take(waker)
+		switch {
+		case next == stepReturn:
+			return e, nil
+		case next == stepEnd:
+			return nil, ErrEnded
+		case next == stepLookBack && !looked:
+			if err := w.hub.advance(w); err != nil {
+				return nil, err
+			}
+			continue
+		case next == stepLookBack && waker != nil:
+			waker.Wake()
+		}
+		return nil, nil
 	}
 }
 
@@ -128,8 +165,15 @@ const (
 	stepWait                 // sleep until woken
 )
 
-// pop takes the oldest queued event, if there is one, and says how to go on.
-func (w *Watcher) pop() (*store.Event, step) {
+// take takes the oldest event at hand, if there is one, and says how to go on.
+// If that is to wait, waker is called when it is over.
+func (w *Watcher) take(waker Waker) (*store.Event, step) {
+	if len(w.page) > 0 {
+		e := w.page[0]
+		w.page[0] = nil
+		w.page = w.page[1:]
+		return e, stepReturn
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {
@@ -146,9 +190,7 @@ func (w *Watcher) pop() (*store.Event, step) {
 	case !w.live:
 		return nil, stepLookBack
 	}
-	if w.wake == nil {
-		w.wake = make(chan struct{}, 1)
-	}
+	w.waker = waker
 	return nil, stepWait
 }
 
@@ -168,9 +210,9 @@ func (w *Watcher) push(e *store.Event) bool {
 
 // wakeLocked makes a waiting reader look again.
 func (w *Watcher) wakeLocked() {
-	select {
-	case w.wake <- struct{}{}: // never ready while wake is nil
-	default:
+	if w.waker != nil {
+		w.waker.Wake()
+		w.waker = nil
 	}
 }
 

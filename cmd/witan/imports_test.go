@@ -42,9 +42,14 @@ func rooms() map[string]room {
 			reason: "the command opens and closes; what a request does is decided below",
 		},
 		"httpapi": {
-			ours:   []string{"cluster", "store", "watch", "openapi"},
+			ours:   []string{"cluster", "store", "watch", "openapi", "httpapi/park"},
 			not:    map[string]string{badger: noStore, dragonboat: noRaft},
 			reason: "it knows a member by its Backend interface and the types in it",
+		},
+		"httpapi/park": {
+			ours:   []string{"store", "watch"},
+			not:    map[string]string{badger: noStore, dragonboat: noRaft, "github.com/go-chi/": "it serves requests through one http.Handler"},
+			reason: "it moves events from watchers to connections and need not know what they mean",
 		},
 		"httpapi/gateway": {
 			not:    map[string]string{badger: noStore, dragonboat: noRaft},

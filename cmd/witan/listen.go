@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -71,6 +73,15 @@ func (l *limitedListener) Close() error {
 type limitedConn struct {
 	net.Conn
 	release func()
+}
+
+// SyscallConn lets a server write without waiting for the client.
+func (c *limitedConn) SyscallConn() (syscall.RawConn, error) {
+	sc, ok := c.Conn.(syscall.Conn)
+	if !ok {
+		return nil, errors.ErrUnsupported
+	}
+	return sc.SyscallConn()
 }
 
 // Close gives the slot back, once.

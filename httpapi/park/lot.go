@@ -1,0 +1,233 @@
+package park
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/witan-kv/witan/store"
+	"github.com/witan-kv/witan/watch"
+)
+
+// Config is what a Lot needs to know. All of it must be set.
+type Config struct {
+	// Handler serves the requests that come on parked connections. It must be
+	// free of effects for a GET that it does not park, which is served twice.
+	Handler http.Handler
+
+	// Context is the parent of those requests' contexts.
+	Context context.Context
+
+	// Encode returns an event as it is sent.
+	Encode func(*store.Event) []byte
+
+	// WriteTimeout is how long a client may take over one event or, if they
+	// are small, over 64 KiB of them.
+	WriteTimeout time.Duration
+
+	// IdleTimeout is how long a connection may stay without a request.
+	IdleTimeout time.Duration
+
+	Logger zerolog.Logger
+}
+
+// Lot keeps the connections of watches that wait. Its methods may be called
+// from many goroutines at once.
+type Lot struct {
+	config   Config
+	handover *handover
+	closing  atomic.Bool
+
+	// running counts the connections and the goroutines that serve them. Only
+	// who is counted already adds to it, but for add.
+	running sync.WaitGroup
+
+	mu    sync.Mutex // taken after conn.mu where both are held
+	conns map[*conn]struct{}
+
+	queue   queue
+	workers *workers
+}
+
+// New returns an empty Lot. Somebody has to serve its Listener.
+func New(c Config) *Lot {
+	return &Lot{
+		config:   c,
+		handover: newHandover(),
+		conns:    map[*conn]struct{}{},
+		queue:    queue{idle: runtime.GOMAXPROCS(0)},
+		workers:  newWorkers(),
+	}
+}
+
+// Listener returns the connections whose next request is not for the lot.
+func (l *Lot) Listener() net.Listener { return l.handover }
+
+// Park answers r with status 200, the headers that w has, and the events of
+// watcher: with one event or, if stream is set, with all until the client goes
+// or the watcher is ended. It closes the watcher. It returns at once, usually
+// before any event has come; the handler must return then, too.
+func (l *Lot) Park(w http.ResponseWriter, r *http.Request, watcher *watch.Watcher, stream bool) {
+	if a := answerBehind(w); a != nil {
+		a.park(watcher, stream)
+		return
+	}
+	if !stream || l.closing.Load() {
+		if e, err := watcher.Poll(nil); e != nil || err != nil || l.closing.Load() {
+			watcher.Close()
+			l.answerNow(w, e)
+			return
+		}
+	}
+	c, err := l.takeOver(w, r)
+	if err != nil {
+		watcher.Close()
+		return // the client is gone
+	}
+	c.park(nil, watcher, stream)
+}
+
+// answerNow answers with e, or with nothing if it is nil, and leaves the
+// connection where it is.
+func (l *Lot) answerNow(w http.ResponseWriter, e *store.Event) {
+	w.Header()["Transfer-Encoding"] = chunkedEncoding // or net/http would count
+	w.WriteHeader(http.StatusOK)
+	if e == nil {
+		return
+	}
+	body := e.Encoded(l.config.Encode)
+	if len(body) > batchBytes {
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(l.config.WriteTimeout))
+	}
+	_, _ = w.Write(body) // a client that is gone is of no interest
+}
+
+// Close ends all watches, closes their connections and waits until that is
+// done. When ctx ends first, what is left is cut off and the error is ctx's.
+func (l *Lot) Close(ctx context.Context) error {
+	l.closing.Store(true)
+	_ = l.handover.Close()
+	l.workers.release()
+	for _, c := range l.all() {
+		c.end()
+	}
+	done := make(chan struct{})
+	go func() {
+		l.running.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+	}
+	for _, c := range l.all() {
+		_ = c.net.Close()
+	}
+	<-done
+	return ctx.Err()
+}
+
+func (l *Lot) all() []*conn {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := make([]*conn, 0, len(l.conns))
+	for c := range l.conns {
+		all = append(all, c)
+	}
+	return all
+}
+
+// add takes c into the lot, if that is still open.
+func (l *Lot) add(c *conn) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closing.Load() {
+		return false
+	}
+	l.conns[c] = struct{}{}
+	l.running.Add(1)
+	return true
+}
+
+// remove takes c off the lot. Nothing happens the second time.
+func (l *Lot) remove(c *conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, ok := l.conns[c]; ok {
+		delete(l.conns, c)
+		l.running.Done()
+	}
+}
+
+// queue holds the connections that may have something to send, each once.
+type queue struct {
+	mu         sync.Mutex
+	head, tail *conn // linked by conn.next
+	idle       int   // senders that are not running
+}
+
+// Wake queues c for a sender.
+func (c *conn) Wake() {
+	q := &c.lot.queue
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if c.queued {
+		return
+	}
+	c.queued = true
+	if q.head == nil {
+		q.head = c
+	} else {
+		q.tail.next = c
+	}
+	q.tail = c
+	if q.idle > 0 {
+		q.idle--
+		c.lot.start(job{})
+	}
+}
+
+// handful is how many connections a sender serves before others may run.
+const handful = 16
+
+// take moves up to len(batch) connections from the queue into it. If there
+// are none, the sender has to end.
+func (q *queue) take(batch []*conn) (n int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for n < len(batch) && q.head != nil {
+		c := q.head
+		q.head, c.next, c.queued = c.next, nil, false
+		batch[n] = c
+		n++
+	}
+	if n == 0 {
+		q.idle++
+	}
+	return n
+}
+
+// send writes what there is for the connections in the queue until it is empty.
+func (l *Lot) send() {
+	b := takeBuffer()
+	defer b.release()
+	var batch [handful]*conn
+	for {
+		n := l.queue.take(batch[:])
+		if n == 0 {
+			return
+		}
+		for _, c := range batch[:n] {
+			c.deliver(b)
+		}
+		clear(batch[:n])
+		runtime.Gosched()
+	}
+}
