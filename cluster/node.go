@@ -232,6 +232,16 @@ func (n *Node) openStores() error {
 	return nil
 }
 
+// appliedOnDisk returns up to which log entry the state of a shard's replica is on the disk.
+func (n *Node) appliedOnDisk(shard uint64) uint64 {
+	for _, g := range n.groups {
+		if g.shard == shard {
+			return g.st.Applied()
+		}
+	}
+	return 0 // the meta group has its state in memory
+}
+
 func groupDir(dataDir string, group int) string {
 	return filepath.Join(dataDir, "group-"+strconv.Itoa(group))
 }
@@ -251,7 +261,8 @@ func (n *Node) openLog() (timing, error) {
 	}
 	t := newTiming(&n.cfg)
 	var err error
-	if n.nh, err = newNodeHost(nodeHostConfig(&n.cfg, n.id, t, n.transport, listener)); err != nil {
+	log := durableLogFactory{applied: n.appliedOnDisk}
+	if n.nh, err = newNodeHost(nodeHostConfig(&n.cfg, n.id, t, n.transport, log, listener)); err != nil {
 		return timing{}, err
 	}
 	n.raft.Store(n.nh)
