@@ -97,8 +97,10 @@ type target struct {
 	lastKey atomic.Uint64 // the number of the key made last
 }
 
+func (t *target) String() string { return t.product.name }
+
 // fillConnections is how many connections keys are made over.
-const fillConnections = 64
+const fillConnections = 256
 
 // fill makes the keys after the last one up to and with last.
 func (t *target) fill(ctx context.Context, last uint64) error {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 )
 
 // Exit statuses.
@@ -62,7 +63,7 @@ func measure(ctx context.Context, o options, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	s := &session{options: o, products: products, dir: dir, progress: stderr}
+	s := &session{options: o, products: products, dir: dir, started: time.Now(), progress: stderr}
 	if o.json {
 		s.samples = stdout
 	}

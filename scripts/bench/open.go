@@ -51,7 +51,7 @@ func (s *session) runOpen(ctx context.Context) error {
 func (s *session) runOpenWith(ctx context.Context, targets []*target, w workload) error {
 	p := s.pace(false)
 	peak := math.Inf(1)
-	err := s.inTurn(openName+", peak of "+w.name, 1, targets, func(t *target, round int) error {
+	err := inTurn(s, openName+", peak of "+w.name, 1, targets, func(t *target, round int) error {
 		sample, err := t.load(ctx, w, usualConnections, p, round)
 		peak = min(peak, sample.Rate)
 		return err
@@ -60,7 +60,7 @@ func (s *session) runOpenWith(ctx context.Context, targets []*target, w workload
 		return err
 	}
 	what := fmt.Sprintf("%s, %.0f %s a second", openName, peak/2, w.name)
-	return s.inTurn(what, p.rounds, targets, func(t *target, round int) error {
+	return inTurn(s, what, p.rounds, targets, func(t *target, round int) error {
 		sample, err := t.open(ctx, w, peak/2, p, round)
 		if err != nil {
 			return err

@@ -108,10 +108,10 @@ func (o options) validate() error {
 			errs = append(errs, fmt.Errorf(format, args...))
 		}
 	}
-	between := func(name string, list []int, low, high int) {
+	upTo := func(name string, list []int, high int) {
 		check(len(list) > 0, "%s: an empty list leaves nothing to measure", name)
 		for _, n := range list {
-			check(n >= low && n <= high, "%s: %d is not between %d and %d", name, n, low, high)
+			check(n >= 1 && n <= high, "%s: %d is not between 1 and %d", name, n, high)
 		}
 	}
 	check(len(o.servers) > 0 && len(o.workloads) > 0, "an empty list leaves nothing to measure")
@@ -122,12 +122,12 @@ func (o options) validate() error {
 	for _, w := range o.workloads {
 		check(slices.Contains(measurementNames(), w), "--workloads: there is no %q", w)
 	}
-	between("--connections", o.connections, 1, 10_000)
-	between("--value-size", append(slices.Clone(o.valueSizes), o.startValueSize), 1, 1<<20)
-	between("--groups", o.groups, 1, 1000)
-	between("--watchers", o.watchers, 1, 50_000)
-	between("--scale-keys", o.scaleKeys, 1, 100_000_000)
-	between("--start-keys", o.startKeys, 1, 100_000_000)
+	upTo("--connections", o.connections, 10_000)
+	upTo("--value-size", append(slices.Clone(o.valueSizes), o.startValueSize), 1<<20)
+	upTo("--groups", o.groups, 1000)
+	upTo("--watchers", o.watchers, 50_000)
+	upTo("--scale-keys", o.scaleKeys, 100_000_000)
+	upTo("--start-keys", o.startKeys, 100_000_000)
 	check(slices.IsSorted(o.scaleKeys), "--scale-keys must ascend")
 	for _, n := range o.members {
 		check(n == 1 || n == 3, "--members: %d is neither 1 nor 3", n)

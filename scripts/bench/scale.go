@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -26,7 +27,7 @@ const (
 
 func scaleKinds() []string { return []string{readAmong, readWide, readDeep, readList} }
 
-// The trees that reads are measured in, beside the one of --scale-keys.
+// The trees that reads are measured in, beside those of --scale-keys.
 const (
 	scaleValueSize = 100 // bytes
 	wideKeys       = 100_000
@@ -35,102 +36,116 @@ const (
 
 func listSizes() []int { return []int{10, 100, 1000, 10_000} }
 
-func widePath() string      { return "/wide/key-{n}" }
-func deepPath() string      { return strings.Repeat("/deep", deepLevels-1) + "/key-{n}" }
-func listPath(n int) string { return fmt.Sprintf("/list-%d", n) }
+// tree is keys below a path and reads of them.
+type tree struct {
+	kind        string
+	size, keys  int
+	write, read string // paths
+}
 
-// runScale measures what reads cost in larger and larger trees.
+// trees are those that are made in one cluster beside each other.
+func trees() []tree {
+	wide, deep := "/wide/key-{n}", strings.Repeat("/deep", deepLevels-1)+"/key-{n}"
+	list := []tree{
+		{readWide, wideKeys, wideKeys, wide, wide},
+		{readDeep, deepLevels, presetKeys, deep, deep},
+	}
+	for _, n := range listSizes() {
+		dir := fmt.Sprintf("/list-%d", n)
+		list = append(list, tree{readList, n, n, dir + "/key-{n}", dir})
+	}
+	return list
+}
+
+// reading is what one target is asked for.
+type reading struct {
+	*target
+	tree
+}
+
+// runScale measures what reads cost in larger and larger trees. All readings
+// that are compared with each other are taken in the same rounds.
 func (s *session) runScale(ctx context.Context) error {
 	u := s.base()
 	u.ValueSize = scaleValueSize
-	if err := s.withTargets(ctx, s.stores(), u, func(targets []*target) error { return s.runTrees(ctx, targets) }); err != nil {
+	err := s.withTargets(ctx, s.stores(), u, func(targets []*target) error {
+		var list []reading
+		for _, tr := range trees() {
+			for _, t := range targets {
+				write := shape{method: "PUT", path: tr.write, form: "value={v}"}
+				if err := t.fillWith(ctx, write, new(atomic.Uint64), uint64(tr.keys)); err != nil {
+					return err
+				}
+				list = append(list, reading{t, tr})
+			}
+		}
+		return s.runReadings(ctx, list)
+	})
+	if err != nil {
 		return err
 	}
-	return s.withTargets(ctx, s.stores(), u, func(targets []*target) error {
-		for _, keys := range s.scaleKeys {
-			if err := s.runAmong(ctx, targets, keys); err != nil {
+	return s.runAmong(ctx, u)
+}
+
+// runAmong measures clusters that differ in how many keys they have.
+func (s *session) runAmong(ctx context.Context, u setUp) (err error) {
+	var list []reading
+	defer func() {
+		for _, r := range list {
+			err = errors.Join(err, r.remove())
+		}
+	}()
+	for _, keys := range s.scaleKeys {
+		for _, p := range s.stores() {
+			if !s.holds(p, keys) {
+				continue
+			}
+			s.say("%s: %s is filled with %d keys", scaleName, p.name, keys)
+			c, err := startReady(ctx, p, u, s.dir)
+			if err != nil {
+				return err
+			}
+			r := reading{&target{cluster: c}, tree{kind: readAmong, size: keys, keys: keys, read: keyPath}}
+			list = append(list, r)
+			if err := r.fill(ctx, uint64(keys)); err != nil {
+				return err
+			}
+			if err := s.weigh(ctx, r.target, keys); err != nil {
 				return err
 			}
 		}
-		return nil
-	})
+	}
+	return s.runReadings(ctx, list)
 }
 
-// runTrees measures reads of trees that are wide or deep, and listings.
-func (s *session) runTrees(ctx context.Context, targets []*target) error {
-	trees := []struct {
-		kind       string
-		size, keys int
-		write      string
-		read       string
-	}{
-		{readWide, wideKeys, wideKeys, widePath(), widePath()},
-		{readDeep, deepLevels, presetKeys, deepPath(), deepPath()},
-	}
-	for _, n := range listSizes() {
-		tree := trees[0]
-		tree.kind, tree.size, tree.keys = readList, n, n
-		tree.write, tree.read = listPath(n)+"/key-{n}", listPath(n)
-		trees = append(trees, tree)
-	}
-	for _, tree := range trees {
-		for _, t := range targets {
-			write := shape{method: "PUT", path: tree.write, form: "value={v}"}
-			if err := t.fillWith(ctx, write, new(atomic.Uint64), uint64(tree.keys)); err != nil {
-				return err
-			}
-		}
-		read := shape{method: "GET", path: tree.read}
-		if err := s.runReads(ctx, targets, scaleSample{Kind: tree.kind, Size: tree.size}, read, tree.keys); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// runAmong adds keys until there are so many and measures reads of any of
-// them.
-func (s *session) runAmong(ctx context.Context, targets []*target, keys int) error {
-	var able []*target
-	for _, t := range targets {
-		if !s.holds(t.product, keys) {
-			continue
-		}
-		able = append(able, t)
-		fmt.Fprintf(s.progress, "%s: %s is filled with %d keys\n", scaleName, t.product.name, keys)
-		if err := t.fill(ctx, uint64(keys)); err != nil {
-			return err
-		}
-		if err := s.weigh(ctx, t, keys); err != nil {
-			return err
-		}
-	}
-	return s.runReads(ctx, able, scaleSample{Kind: readAmong, Size: keys}, getKey(), keys)
-}
-
-// runReads measures read, which is for any of so many keys. sample says what
-// it is.
-func (s *session) runReads(ctx context.Context, targets []*target, sample scaleSample, read shape, keys int) error {
+func (s *session) runReadings(ctx context.Context, list []reading) error {
 	p := s.pace(false)
-	what := fmt.Sprintf("%s: %s, %d", scaleName, sample.Kind, sample.Size)
-	return s.inTurn(what, p.rounds, targets, func(t *target, round int) error {
-		cs, err := dialAll(ctx, t.addrs(), usualConnections)
+	return inTurn(s, scaleName, p.rounds, list, func(r reading, round int) error {
+		sample, err := r.take(ctx, p, round)
 		if err != nil {
 			return err
 		}
-		defer cs.close()
-		cs.prepare([]shape{read}, true, 0, func(i int) picker { return anyOf(uint64(keys), uint64(round)<<32|uint64(i)) })
-		out, used, err := t.drive(ctx, cs, p)
-		if err != nil {
-			return err
-		}
-		if out.refused > 0 {
-			return fmt.Errorf("%d reads were answered with status %d", out.refused, out.example)
-		}
-		sample := sample
-		sample.turn = turn{t.product.name, round}
-		sample.Rate = float64(out.latency.total) / out.elapsed.Seconds()
-		sample.costs = used.costs(out.latency.total, out.elapsed)
 		return keep(s, &s.found.scales, "scale", sample)
 	})
+}
+
+// take measures a reading once.
+func (r reading) take(ctx context.Context, p pace, round int) (sample scaleSample, err error) {
+	cs, err := dialAll(ctx, r.addrs(), usualConnections)
+	if err != nil {
+		return sample, err
+	}
+	defer cs.close()
+	cs.prepare([]shape{{method: "GET", path: r.read}}, true, 0, func(i int) picker {
+		return anyOf(uint64(r.keys), uint64(round)<<32|uint64(i))
+	})
+	out, used, err := r.drive(ctx, cs, p)
+	if err == nil && out.refused > 0 {
+		err = fmt.Errorf("%d reads were answered with status %d", out.refused, out.example)
+	}
+	return scaleSample{
+		Kind: r.kind, Size: r.size, turn: turn{r.product.name, round},
+		Rate:  float64(out.latency.total) / out.elapsed.Seconds(),
+		costs: used.costs(out.latency.total, out.elapsed),
+	}, err
 }

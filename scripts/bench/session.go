@@ -36,6 +36,7 @@ type session struct {
 	options
 	products []product
 	dir      string    // of the servers' data
+	started  time.Time
 	progress io.Writer // for people who wait
 	samples  io.Writer // JSON lines; nil if not wanted
 	host     host
@@ -108,6 +109,11 @@ func (s *session) runAll(ctx context.Context) (err error) {
 	return nil
 }
 
+// say tells people who wait how far it is.
+func (s *session) say(format string, args ...any) {
+	fmt.Fprintf(s.progress, "%6v  %s\n", time.Since(s.started).Round(time.Second), fmt.Sprintf(format, args...))
+}
+
 // stores are the products that keep something: all but the floor.
 func (s *session) stores() []product {
 	return slices.DeleteFunc(slices.Clone(s.products), func(p product) bool { return p.name == floorName })
@@ -137,16 +143,16 @@ func (s *session) withTargets(ctx context.Context, products []product, u setUp, 
 	return measure(targets)
 }
 
-// inTurn lets every target have its turn in each round. Who begins changes
-// from round to round, for the first has the disk and the caches as the last
-// has left them.
-func (s *session) inTurn(what string, rounds int, targets []*target, measure func(t *target, round int) error) error {
+// inTurn lets every one of list, targets or what is measured of them, have its
+// turn in each round. Who begins changes from round to round, for the first has
+// the disk and the caches as the last has left them.
+func inTurn[T interface{ String() string }](s *session, what string, rounds int, list []T, measure func(one T, round int) error) error {
 	for round := range rounds {
-		fmt.Fprintf(s.progress, "%s, round %d of %d\n", what, round+1, rounds)
-		for i := range targets {
-			t := targets[(i+round)%len(targets)]
-			if err := measure(t, round); err != nil {
-				return fmt.Errorf("%s: %w", t.product.name, err)
+		s.say("%s, round %d of %d", what, round+1, rounds)
+		for i := range list {
+			one := list[(i+round)%len(list)]
+			if err := measure(one, round); err != nil {
+				return fmt.Errorf("%s: %w", one, err)
 			}
 		}
 	}
@@ -199,7 +205,7 @@ func (s *session) runLoadOver(ctx context.Context, targets []*target, w workload
 	u := targets[0].setUp
 	p := s.pace(w.main && u == s.base() && n <= usualConnections)
 	what := fmt.Sprintf("%s, %d connections, %d bytes, members %d, groups %d", w.name, n, u.ValueSize, u.Members, u.Groups)
-	return s.inTurn(what, p.rounds, targets, func(t *target, round int) error {
+	return inTurn(s, what, p.rounds, targets, func(t *target, round int) error {
 		sample, err := t.load(ctx, w, n, p, round)
 		if err != nil {
 			return err
@@ -226,7 +232,7 @@ func (s *session) runIdle(ctx context.Context) error {
 		}
 		rounds := s.pace(false).rounds
 		for round := range rounds {
-			fmt.Fprintf(s.progress, "%s, round %d of %d\n", idleName, round+1, rounds)
+			s.say("%s, round %d of %d", idleName, round+1, rounds)
 			if err := s.watchIdling(ctx, targets, round); err != nil {
 				return err
 			}
@@ -287,7 +293,7 @@ func (s *session) runStartEmpty(ctx context.Context) error {
 	rounds := s.pace(false).rounds
 	for round := range rounds {
 		for _, p := range s.stores() {
-			fmt.Fprintf(s.progress, "%s of %s, round %d of %d\n", startEmpty, p.name, round+1, rounds)
+			s.say("%s of %s, round %d of %d", startEmpty, p.name, round+1, rounds)
 			c, err := newCluster(p, s.base(), s.dir)
 			if err != nil {
 				return err
@@ -327,14 +333,14 @@ func (s *session) startFull(ctx context.Context, p product, keys int) error {
 	u.ValueSize = s.startValueSize
 	return s.withTargets(ctx, []product{p}, u, func(targets []*target) error {
 		t := targets[0]
-		fmt.Fprintf(s.progress, "%s of %s, %d keys\n", startLoaded, p.name, keys)
+		s.say("%s of %s, %d keys", startLoaded, p.name, keys)
 		if err := t.fill(ctx, uint64(keys)); err != nil {
 			return err
 		}
 		if err := s.weigh(ctx, t, keys); err != nil {
 			return err
 		}
-		return s.inTurn(fmt.Sprintf("%s of %s, %d keys", startLoaded, p.name, keys), s.pace(false).rounds, targets,
+		return inTurn(s, fmt.Sprintf("%s of %s, %d keys", startLoaded, p.name, keys), s.pace(false).rounds, targets,
 			func(t *target, round int) error {
 				t.kill()
 				sample, err := t.timedStart(ctx)

@@ -49,7 +49,7 @@ func (s *session) runFanOut(ctx context.Context, k fanOutKind) error {
 		for _, n := range counts {
 			what := fmt.Sprintf("%s, %d watchers", k.name, n)
 			p := s.pace(false)
-			err := s.inTurn(what, p.rounds, targets, func(t *target, round int) error {
+			err := inTurn(s, what, p.rounds, targets, func(t *target, round int) error {
 				sample, err := t.fanOut(ctx, k, n, p)
 				if err != nil {
 					return err
@@ -324,7 +324,7 @@ func (s *session) runWatchIdle(ctx context.Context) error {
 	rounds := s.pace(false).rounds
 	for round := range rounds {
 		for _, p := range s.stores() {
-			fmt.Fprintf(s.progress, "%s of %s, round %d of %d\n", watchIdle, p.name, round+1, rounds)
+			s.say("%s of %s, round %d of %d", watchIdle, p.name, round+1, rounds)
 			err := s.withTargets(ctx, []product{p}, s.base(), func(targets []*target) error {
 				sample, err := targets[0].weighWatchers(ctx, most)
 				if err != nil {
