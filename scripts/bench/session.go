@@ -35,7 +35,7 @@ func (t turn) server() string { return t.Server }
 type session struct {
 	options
 	products []product
-	dir      string    // of the servers' data
+	dir      string // of the servers' data
 	started  time.Time
 	progress io.Writer // for people who wait
 	samples  io.Writer // JSON lines; nil if not wanted
