@@ -6,7 +6,6 @@ import (
 	"slices"
 	"sync"
 	"time"
-	_ "unsafe" // for go:linkname
 
 	"github.com/lni/dragonboat/v4/config"
 	"github.com/lni/dragonboat/v4/raftio"
@@ -23,12 +22,6 @@ type durableLogFactory struct {
 }
 
 var _ config.LogDBFactory = durableLogFactory{}
-
-// newLogDB is what Dragonboat makes its log store with if it is not given
-// another. The build breaks when it is no longer there.
-//
-//go:linkname newLogDB github.com/lni/dragonboat/v4/internal/logdb.NewDefaultLogDB
-func newLogDB(config.NodeHostConfig, config.LogDBCallback, []string, []string) (raftio.ILogDB, error)
 
 // Name implements config.LogDBFactory: it is Dragonboat's name of that store,
 // and written into the data directory.

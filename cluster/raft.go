@@ -78,6 +78,7 @@ func shardConfig(c *Config, id *identity, t timing, shard uint64) config.Config 
 // newNodeHost opens the raft log. A NodeHost that panics inside may come back
 // as nil without an error (engine §0.11).
 func newNodeHost(c config.NodeHostConfig) (*dragonboat.NodeHost, error) {
+	tuneRaft()
 	nh, err := dragonboat.NewNodeHost(c)
 	if err != nil {
 		return nil, fmt.Errorf("cluster: open the raft log: %w", err)
