@@ -176,9 +176,12 @@ func (s *session) emit(kind string, sample any) error {
 // runLoad measures all products under w.
 func (s *session) runLoad(ctx context.Context, w workload) error {
 	for _, u := range s.setUps(w) {
-		products := s.products
-		if u.Members != s.base().Members || u.Groups != s.base().Groups {
-			products = s.stores()
+		products := s.stores()
+		if w.main && u.Members == s.base().Members && u.Groups == s.base().Groups {
+			products = s.products // to the floor, all others are the same
+		}
+		if len(products) == 0 {
+			return nil
 		}
 		err := s.withTargets(ctx, products, u, func(targets []*target) error {
 			for _, t := range targets {
