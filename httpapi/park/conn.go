@@ -14,9 +14,12 @@ import (
 	"github.com/witan-kv/witan/watch"
 )
 
-// batchBytes is about how much is written at once. An event that is longer
-// goes alone.
+// batchBytes is about how much is written at once.
 const batchBytes = 64 << 10
+
+// copiedBytes is the longest event that is copied, so that a small one is
+// written together with what stands around it.
+const copiedBytes = 16 << 10
 
 // conn is a connection in the lot. Either a watch is served on it, and what it
 // says is for its watcher to decide, or it is the client's turn to ask.
@@ -83,10 +86,7 @@ func (l *Lot) takeOver(w http.ResponseWriter, r *http.Request) (*conn, error) {
 		c.raw, _ = sc.SyscallConn()
 	}
 	c.readable = c.readNow
-	if !l.add(c) {
-		_ = c.net.Close()
-		return nil, http.ErrServerClosed
-	}
+	l.add(c)
 	return c, nil
 }
 
@@ -216,134 +216,131 @@ func (c *conn) deliver(b *buffer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.watcher != nil && !c.slow {
-		b.b = b.b[:0]
+		b.reset()
 		c.deliverLocked(b)
 	}
 }
 
 // deliverLocked sends b and then what the watcher has. It does not wait for
-// the client. The watcher belongs to it.
+// the client.
 func (c *conn) deliverLocked(b *buffer) {
 	defer c.recoverLocked()
 	next := c.gatherLocked(b)
-	if len(b.b) > 0 {
-		n, err := c.tryWrite(b)
-		if err != nil {
-			c.abandonLocked()
-			return
-		}
-		if n < len(b.b) {
-			c.slow = true
-			c.lot.running.Add(1)
-			go c.writeSlowly(append([]byte(nil), b.b[n:]...), next)
-			return
-		}
+	rest, err := b.tryWrite(c.raw)
+	switch {
+	case err != nil:
+		c.abandonLocked()
+	case rest != nil:
+		c.slow = true
+		c.lot.running.Add(1)
+		go c.writeSlowly(rest, next)
+	default:
+		c.goOnLocked(next)
 	}
+}
+
+// goOnLocked is called when what was gathered is written.
+func (c *conn) goOnLocked(next state) {
 	switch next {
+	case waits:
 	case more:
 		c.Wake() // after the others
 	case over:
 		c.answeredLocked()
-	case waits:
 	}
 }
 
-// gatherLocked appends the events that are there to b.
+// gatherLocked adds the events that are there to b.
 func (c *conn) gatherLocked(b *buffer) state {
 	for len(b.b) < batchBytes {
 		e, err := c.watcher.Poll(c)
 		switch {
 		case err != nil:
-			if !errors.Is(err, watch.ErrEnded) {
-				c.lot.config.Logger.Warn().Err(err).Msg("a watch failed")
+			c.lot.logFailure(err)
+			if c.chunked {
+				b.b = append(b.b, lastChunk...)
 			}
-			b.b = c.appendEnd(b.b)
 			return over
 		case e == nil:
 			return waits
 		}
-		b.b = c.appendEvent(b.b, e.Encoded(c.lot.config.Encode))
+		next := more
 		if !c.stream {
-			b.b = c.appendEnd(b.b)
-			return over
+			next = over
+		}
+		if c.addEvent(b, e.Encoded(c.lot.config.Encode), next); next == over || b.event != nil {
+			return next
 		}
 	}
 	return more
 }
 
-func (c *conn) appendEvent(b, event []byte) []byte {
-	if !c.chunked {
-		return append(b, event...)
-	}
-	b = strconv.AppendUint(b, uint64(len(event)), 16)
-	b = append(b, "\r\n"...)
-	b = append(b, event...)
-	return append(b, "\r\n"...)
-}
+var (
+	lineEnd   = []byte("\r\n")
+	lastChunk = []byte("0\r\n\r\n")
+	lastLines = []byte("\r\n0\r\n\r\n") // both
+)
 
-func (c *conn) appendEnd(b []byte) []byte {
-	if !c.chunked {
-		return b
+// addEvent adds an event to b, as a chunk unless the client is too old for
+// those, and the end of the answer if that is next.
+func (c *conn) addEvent(b *buffer, event []byte, next state) {
+	var tail []byte
+	if c.chunked {
+		b.b = strconv.AppendUint(b.b, uint64(len(event)), 16)
+		b.b = append(b.b, lineEnd...)
+		tail = lineEnd
+		if next == over {
+			tail = lastLines
+		}
 	}
-	return append(b, "0\r\n\r\n"...)
-}
-
-// tryWrite writes what the socket takes at once.
-func (c *conn) tryWrite(b *buffer) (int, error) {
-	if c.raw == nil {
-		return 0, nil
+	if len(event) > copiedBytes {
+		b.event, b.tail = event, tail
+		return
 	}
-	if err := c.raw.Write(b.writable); err != nil {
-		return 0, err
-	}
-	return b.n, b.err
+	b.b = append(b.b, event...)
+	b.b = append(b.b, tail...)
 }
 
 // writeSlowly writes rest to a client that does not read fast enough, and goes
 // on until it has caught up. The client has some time for each batch, but once
 // the hub has given it up no more than for one.
-func (c *conn) writeSlowly(rest []byte, next state) {
+func (c *conn) writeSlowly(rest net.Buffers, next state) {
 	defer c.lot.running.Done()
-	b := &buffer{b: rest}
 	ended := c.watcher.Ended() // nobody changes c.watcher while c.slow
+	var b buffer
 	for givenUp := false; ; givenUp = isClosed(ended) {
 		if !givenUp {
 			_ = c.net.SetWriteDeadline(time.Now().Add(c.lot.config.WriteTimeout))
 		}
-		if _, err := c.net.Write(b.b); !c.caughtUp(b, &next, err) {
-			continue
+		_, err := rest.WriteTo(c.net)
+		b.reset()
+		if next = c.caughtUp(&b, next, err); b.isEmpty() {
+			return
 		}
-		return
+		parts := b.parts()
+		rest = parts[:]
 	}
 }
 
-// caughtUp ends the work of writeSlowly, which has written b, or fills b with
-// what it has to write next.
-func (c *conn) caughtUp(b *buffer, next *state, err error) bool {
+// caughtUp is called by writeSlowly when it has written what it had. If b is
+// still empty then, writeSlowly has done its work.
+func (c *conn) caughtUp(b *buffer, next state, err error) state {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	defer c.recoverLocked()
 	if err != nil {
 		c.abandonLocked()
-		return true
+		return over
 	}
-	b.b = b.b[:0]
-	if *next != over {
-		*next = c.gatherLocked(b)
+	if next != over {
+		next = c.gatherLocked(b)
 	}
-	if len(b.b) > 0 {
-		return false
+	if b.isEmpty() {
+		c.slow = false
+		_ = c.net.SetWriteDeadline(time.Time{})
+		c.goOnLocked(next)
 	}
-	c.slow = false
-	_ = c.net.SetWriteDeadline(time.Time{})
-	switch *next {
-	case more:
-		c.Wake()
-	case over:
-		c.answeredLocked()
-	case waits:
-	}
-	return true
+	return next
 }
 
 func isClosed(c <-chan struct{}) bool {
@@ -372,8 +369,10 @@ func (c *conn) answeredLocked() {
 
 // abandonLocked gives up a client that cannot be written to.
 func (c *conn) abandonLocked() {
-	c.watcher.Close()
-	c.watcher = nil
+	if c.watcher != nil {
+		c.watcher.Close()
+		c.watcher = nil
+	}
 	c.close()
 }
 
@@ -384,7 +383,5 @@ func (c *conn) recoverLocked() {
 		return
 	}
 	c.lot.config.Logger.Error().Interface("panic", cause).Bytes("stack", debug.Stack()).Msg("a watch panicked")
-	if c.watcher != nil {
-		c.abandonLocked()
-	}
+	c.abandonLocked()
 }

@@ -2,6 +2,7 @@ package park
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"runtime"
@@ -42,10 +43,10 @@ type Config struct {
 type Lot struct {
 	config   Config
 	handover *handover
-	closing  atomic.Bool
+	closing  atomic.Bool // set under mu
 
 	// running counts the connections and the goroutines that serve them. Only
-	// who is counted already adds to it, but for add.
+	// who is counted already adds to it, but for enter.
 	running sync.WaitGroup
 
 	mu    sync.Mutex // taken after conn.mu where both are held
@@ -78,16 +79,23 @@ func (l *Lot) Park(w http.ResponseWriter, r *http.Request, watcher *watch.Watche
 		a.park(watcher, stream)
 		return
 	}
-	if !stream || l.closing.Load() {
-		if e, err := watcher.Poll(nil); e != nil || err != nil || l.closing.Load() {
+	if !stream {
+		if e, err := watcher.Poll(nil); e != nil || err != nil {
 			watcher.Close()
+			l.logFailure(err)
 			l.answerNow(w, e)
 			return
 		}
 	}
+	if !l.enter() {
+		watcher.Close()
+		l.answerNow(w, nil)
+		return
+	}
 	c, err := l.takeOver(w, r)
 	if err != nil {
 		watcher.Close()
+		l.running.Done()
 		return // the client is gone
 	}
 	c.park(nil, watcher, stream)
@@ -108,10 +116,19 @@ func (l *Lot) answerNow(w http.ResponseWriter, e *store.Event) {
 	_, _ = w.Write(body) // a client that is gone is of no interest
 }
 
+// logFailure says why a watch ends, unless that is to be expected.
+func (l *Lot) logFailure(err error) {
+	if err != nil && !errors.Is(err, watch.ErrEnded) {
+		l.config.Logger.Warn().Err(err).Msg("a watch failed")
+	}
+}
+
 // Close ends all watches, closes their connections and waits until that is
 // done. When ctx ends first, what is left is cut off and the error is ctx's.
 func (l *Lot) Close(ctx context.Context) error {
+	l.mu.Lock()
 	l.closing.Store(true)
+	l.mu.Unlock()
 	_ = l.handover.Close()
 	l.workers.release()
 	for _, c := range l.all() {
@@ -144,16 +161,22 @@ func (l *Lot) all() []*conn {
 	return all
 }
 
-// add takes c into the lot, if that is still open.
-func (l *Lot) add(c *conn) bool {
+// enter counts one more connection, if the lot is still open.
+func (l *Lot) enter() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closing.Load() {
 		return false
 	}
-	l.conns[c] = struct{}{}
 	l.running.Add(1)
 	return true
+}
+
+// add takes c, which has been counted, into the lot.
+func (l *Lot) add(c *conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.conns[c] = struct{}{}
 }
 
 // remove takes c off the lot. Nothing happens the second time.
@@ -194,7 +217,7 @@ func (c *conn) Wake() {
 	}
 }
 
-// handful is how many connections a sender serves before others may run.
+// handful is how many connections a sender takes from the queue at once.
 const handful = 16
 
 // take moves up to len(batch) connections from the queue into it. If there
@@ -214,7 +237,9 @@ func (q *queue) take(batch []*conn) (n int) {
 	return n
 }
 
-// send writes what there is for the connections in the queue until it is empty.
+// send writes what there is for the connections in the queue until it is
+// empty. To let others run after each handful made the last deliveries of many
+// come later by a third, behind the next requests of those who had theirs.
 func (l *Lot) send() {
 	b := takeBuffer()
 	defer b.release()
@@ -228,6 +253,5 @@ func (l *Lot) send() {
 			c.deliver(b)
 		}
 		clear(batch[:n])
-		runtime.Gosched()
 	}
 }

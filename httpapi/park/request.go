@@ -30,7 +30,7 @@ func (c *conn) serve(b *buffer) {
 // request that may be a watch, and nothing else. What could be understood in
 // two ways, or is only rarely seen, is left to net/http.
 func (l *Lot) parseWatch(text []byte) *http.Request {
-	line, rest, ok := bytes.Cut(text, crlf)
+	line, rest, ok := bytes.Cut(text, lineEnd)
 	if !ok || !bytes.HasPrefix(line, get) || !bytes.HasSuffix(line, http11) || !bytes.Contains(line, wait) ||
 		bytes.Index(rest, endOfHead) != len(rest)-len(endOfHead) || !isPlain(text) {
 		return nil
@@ -55,7 +55,6 @@ var (
 	get       = []byte("GET /")
 	wait      = []byte("wait=true")
 	http11    = []byte(" HTTP/1.1")
-	crlf      = []byte("\r\n")
 	endOfHead = []byte("\r\n\r\n")
 
 	// unusual are headers that would make net/http do something.
@@ -145,9 +144,12 @@ func (a *answer) park(watcher *watch.Watcher, stream bool) {
 	head := takeBuffer()
 	head.b = append(head.b, "HTTP/1.1 200 OK\r\n"...)
 	_ = a.header.Write(head) // to memory
-	head.b = append(head.b, "Date: "...)
-	head.b = time.Now().UTC().AppendFormat(head.b, http.TimeFormat)
-	head.b = append(head.b, "\r\nTransfer-Encoding: chunked\r\n\r\n"...)
+	if _, ok := a.header["Date"]; !ok {
+		head.b = append(head.b, "Date: "...)
+		head.b = time.Now().UTC().AppendFormat(head.b, http.TimeFormat)
+		head.b = append(head.b, lineEnd...)
+	}
+	head.b = append(head.b, "Transfer-Encoding: chunked\r\n\r\n"...)
 	_ = a.conn.net.SetReadDeadline(time.Time{}) // the client need not say anything any more
 	a.conn.park(head, watcher, stream)
 }
