@@ -14,7 +14,7 @@ const (
 )
 
 // committer writes what Apply left in the overlay to the disk, all that is
-// pending in one go, every few tens of milliseconds while there is something.
+// pending in one go, a few times a second while there is something.
 // It sleeps while there is nothing.
 type committer struct {
 	interval time.Duration
@@ -160,7 +160,7 @@ func (s *Store) writePending() {
 func (s *Store) writeGeneration(g *generation, d durable) {
 	c := &s.commit
 	if d.head == c.last().head {
-		s.kv.drop()
+		s.kv.drop(d.head.newest)
 		return
 	}
 	if err := s.write(g, d.ledger); err != nil {
@@ -169,7 +169,7 @@ func (s *Store) writeGeneration(g *generation, d durable) {
 		s.opt.Logger.Error().Err(err).Msg("the store cannot be written; it takes no more changes")
 		return
 	}
-	s.kv.drop()
+	s.kv.drop(d.head.newest)
 	c.reached(d, g.bytes)
 	s.discard()
 }

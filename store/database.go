@@ -29,7 +29,7 @@ const firstVersion = 1 << 48
 
 // layout says how everything in a database is laid out. It stands in front of
 // the ledger. (In layouts before this one the ledger began with its own format, 1 or 2.)
-const layout = 3
+const layout = 4
 
 // errLayout says that a database is no damaged one, but one of another version.
 var errLayout = errors.New("the database was written by another version of this program")
@@ -173,46 +173,23 @@ func (d *database) close() {
 	close(d.closed)
 }
 
-// get returns what place held at the given index.
-func (d *database) get(place []byte, at uint64) (value string, index uint64, found bool, err error) {
-	txn := d.badger.NewTransactionAt(firstVersion+at, false)
-	defer txn.Discard()
-	item, err := txn.Get(place)
-	if errors.Is(err, badger.ErrKeyNotFound) {
-		return "", 0, false, nil
-	}
-	if err != nil {
-		return "", 0, false, fmt.Errorf("store: read: %w", err)
-	}
-	value, err = itemValue(item)
-	return value, item.Version() - firstVersion, err == nil, err
-}
-
-func itemValue(item *badger.Item) (value string, err error) {
-	err = item.Value(func(b []byte) error {
-		value = string(b)
-		return nil
-	})
-	if err != nil {
-		return "", fmt.Errorf("store: read: %w", err)
-	}
-	return value, nil
-}
-
 // diskCursor walks the places of a database that held something at one index.
 type diskCursor struct {
 	txn  *badger.Txn
 	it   *badger.Iterator
 	to   []byte
+	at   uint64
 	last []byte // place walked past, whose older versions are skipped
 
 	place string
 	index uint64
+	err   error
+	older *version // what is there, if it is in a pack below its newest version
 }
 
-// seek returns a cursor before the first place of [from, to).
-func (d *database) seek(from, to string, at uint64) *diskCursor {
-	c := &diskCursor{txn: d.badger.NewTransactionAt(firstVersion+at, false), to: []byte(to)}
+// seek returns a cursor before the first place of [from, to). See get for end.
+func (d *database) seek(from, to string, at, end uint64) *diskCursor {
+	c := &diskCursor{txn: d.badger.NewTransactionAt(firstVersion+end, false), to: []byte(to), at: at}
 	// All versions, because Badger's own skipping of old versions and emptied
 	// places knows no upper bound and walks every version of a place.
 	c.it = c.txn.NewIterator(badger.IteratorOptions{Prefix: commonPrefix(from, to), AllVersions: true})
@@ -232,7 +209,8 @@ func commonPrefix(a, b string) []byte {
 // place is cheaper than walking.
 const manyVersions = 8
 
-// next goes to the next place and reports whether there is one.
+// next goes to the next place and reports whether there is one. If there is
+// none, err may say why.
 func (c *diskCursor) next() bool {
 	for walked := 0; c.it.Valid(); {
 		item := c.it.Item()
@@ -249,19 +227,45 @@ func (c *diskCursor) next() bool {
 			return false
 		}
 		walked = 0
-		c.last = append(c.last[:0], key...)
-		if item.IsDeletedOrExpired() {
-			c.it.Next()
-			continue
+		found, err := c.look(item)
+		if err != nil {
+			c.err = err
+			return false
 		}
-		c.place, c.index = string(key), item.Version()-firstVersion
-		return true
+		if found {
+			return true
+		}
+		c.it.Next()
 	}
 	return false
 }
 
+// look looks for what the place of an item held, and reports whether it was something.
+func (c *diskCursor) look(item *badger.Item) (found bool, err error) {
+	c.older = nil
+	index, gone := itemIndex(item), item.IsDeletedOrExpired()
+	if index > c.at {
+		v, ok, _, err := itemAt(item, c.at)
+		if err != nil || !ok {
+			return false, err
+		}
+		c.older, index, gone = &v, v.index, v.gone
+	}
+	c.last = append(c.last[:0], item.Key()...)
+	if gone {
+		return false, nil
+	}
+	c.place, c.index = string(c.last), index
+	return true, nil
+}
+
 // value returns what is at the place the cursor is at.
-func (c *diskCursor) value() (string, error) { return itemValue(c.it.Item()) }
+func (c *diskCursor) value() (string, error) {
+	if c.older != nil {
+		return c.older.value, nil
+	}
+	return itemValue(c.it.Item())
+}
 
 func (c *diskCursor) close() {
 	c.it.Close()
@@ -327,15 +331,21 @@ func (d *database) entries(g *generation, trim []uint64, each func(entry) error)
 			return err
 		}
 	}
-	err := cutStretches(g.past, func(stretch []past) error { return each(d.stretchEntry(stretch)) })
+	var ends []uint64
+	err := cutStretches(g.past, func(stretch []past) error {
+		last := &stretch[len(stretch)-1]
+		endsWindow := last.endsWindow() || last == &g.past[len(g.past)-1]
+		if endsWindow {
+			ends = append(ends, last.index)
+		}
+		return each(d.stretchEntry(stretch, endsWindow))
+	})
 	if err != nil {
 		return err
 	}
 	for place, c := range g.chains {
-		for _, v := range c.versions {
-			if err := each(versionEntry(place, v)); err != nil {
-				return err
-			}
+		if err := pack(place, c.versions, ends, each); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -346,6 +356,7 @@ type entry struct {
 	place   string
 	version uint64 // Badger's
 	value   []byte
+	meta    byte
 	gone    bool
 }
 
@@ -357,7 +368,7 @@ func (e *entry) addTo(batch *badger.WriteBatch) error {
 	if e.gone {
 		return batch.DeleteAt([]byte(e.place), e.version)
 	}
-	return batch.SetEntryAt(badger.NewEntry([]byte(e.place), e.value), e.version)
+	return batch.SetEntryAt(badger.NewEntry([]byte(e.place), e.value).WithMeta(e.meta), e.version)
 }
 
 // writeLedger makes a new ledger record durable. It is a transaction of its

@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"errors"
+	"math"
 	"sync"
 )
 
@@ -60,6 +61,7 @@ type kv struct {
 	active   *generation
 	flushing *generation // being written to disk; nil when nothing is
 	recent   recent
+	durable  uint64 // the last event that is not in the overlay
 	drops    uint64 // generations dropped
 	db       *database
 	closed   bool
@@ -101,8 +103,8 @@ func (s *kv) rotate() *generation {
 }
 
 // drop forgets the generation that was written to disk, but for the newest
-// versions of its nodes.
-func (s *kv) drop() {
+// versions of its nodes. durable is the last event that is on the disk now.
+func (s *kv) drop(durable uint64) {
 	var nodes []*chain
 	for place, c := range s.flushing.chains {
 		if place[0] == spaceNode {
@@ -116,7 +118,7 @@ func (s *kv) drop() {
 	s.remember(nodes)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.flushing = nil
+	s.flushing, s.durable = nil, durable
 	s.drops++
 }
 
@@ -136,7 +138,7 @@ func (s *kv) replace(db *database, h head) *database {
 	defer s.mu.Unlock()
 	old := s.db
 	s.db, s.head = db, h
-	s.active, s.flushing, s.recent = newGeneration(), nil, newRecent()
+	s.active, s.flushing, s.recent, s.durable = newGeneration(), nil, newRecent(), h.newest
 	s.drops++
 	return old
 }
@@ -155,6 +157,8 @@ type view struct {
 	db   *database
 	head head
 	low  uint64 // versions from here on are kept for this view
+
+	window struct{ from, end uint64 } // known to be in one, and its end
 }
 
 // latest returns a view of the tree as it is now.
@@ -199,16 +203,31 @@ func (v *view) get(place []byte, at uint64) (value string, index uint64, found b
 	if known {
 		return p.value, p.index, !p.gone, nil
 	}
-	value, index, found, err = v.db.get(bytes.Clone(place), at) // a clone, so that callers can look up from their stack
+	value, index, found, err = v.db.get(bytes.Clone(place), at, v.end(at, now.durable)) // a clone, so that callers can look up from their stack
 	if found && err == nil && place[0] == spaceNode && now.frontier == at {
 		v.kv.learn(place, version{index: index, value: value}, v.db, now.drops)
 	}
 	return value, index, found, err
 }
 
+// end returns up to which index an entry of the disk may hold what a place held
+// at one index, for a place of which the overlay had nothing that old at a
+// moment when it had everything after durable. Only what was written before that
+// moment can hide it in a pack with something newer.
+func (v *view) end(at, durable uint64) uint64 {
+	if at >= durable {
+		return at
+	}
+	if at < v.window.from || at > v.window.end {
+		v.window.from, v.window.end = at, v.db.windowEnd(at)
+	}
+	return v.window.end
+}
+
 // moment is what tells whether something has changed.
 type moment struct {
 	frontier uint64
+	durable  uint64
 	drops    uint64
 }
 
@@ -218,7 +237,7 @@ func (v *view) known(place []byte, at uint64) (_ version, known bool, now moment
 	v.kv.mu.RLock()
 	defer v.kv.mu.RUnlock()
 	if v.kv.db != v.db {
-		return version{}, false, moment{}
+		return version{}, false, moment{durable: math.MaxUint64}
 	}
 	for _, g := range []*generation{v.kv.active, v.kv.flushing} {
 		if g == nil {
@@ -233,7 +252,7 @@ func (v *view) known(place []byte, at uint64) (_ version, known bool, now moment
 	if p, ok := v.kv.recent.get(place); ok && p.index <= at {
 		return p, true, moment{}
 	}
-	return version{}, false, moment{frontier: v.kv.head.frontier, drops: v.kv.drops}
+	return version{}, false, moment{frontier: v.kv.head.frontier, durable: v.kv.durable, drops: v.kv.drops}
 }
 
 // learn enters what was read of a place, the newest version at a moment with

@@ -57,19 +57,23 @@ func newGeneration() *generation {
 	}
 }
 
-// versionOverhead is roughly what a version costs in memory beside its bytes.
-const versionOverhead = 160
+// What things cost in memory beside their bytes, roughly: the first version of a
+// place, and another version or an event.
+const (
+	placeOverhead   = 160
+	versionOverhead = 48
+)
 
 // add appends a version to a place and returns how much bigger the generation is now.
 // Indexes of one place only go up. What happened comes after the versions it made.
 func (g *generation) add(m mutation) int64 {
-	n := int64(len(m.place)+len(m.value)) + versionOverhead
-	g.bytes += n
+	grown := g.bytes
 	g.size += len(m.place) + len(m.value)
+	g.bytes += int64(len(m.value)) + versionOverhead
 	if m.place[0] == spaceHistory {
 		g.past = append(g.past, past{index: m.index, trace: m.value, size: g.size})
 		g.size = 0
-		return n
+		return g.bytes - grown
 	}
 	c := g.chains[m.place]
 	if c == nil {
@@ -78,10 +82,11 @@ func (g *generation) add(m mutation) int64 {
 		c.versions = c.first[:]
 		g.chains[m.place] = c
 		g.order.Set(c)
+		g.bytes += int64(len(m.place)) + placeOverhead - versionOverhead
 	} else {
 		c.versions = append(c.versions, m.version)
 	}
-	return n
+	return g.bytes - grown
 }
 
 // since returns the events from the given index on.

@@ -36,5 +36,5 @@ func (r *recent) put(place string, v version) {
 		r.young, r.old, r.bytes = make(map[string]version), r.young, 0
 	}
 	r.young[place] = v
-	r.bytes += int64(len(place)+len(v.value)) + versionOverhead
+	r.bytes += int64(len(place)+len(v.value)) + placeOverhead
 }

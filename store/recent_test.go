@@ -105,7 +105,7 @@ func TestRecentDoesNotLearnLate(t *testing.T) {
 		if known {
 			t.Fatal("it was not forgotten")
 		}
-		value, index, _, err := v.db.get(place, v.head.frontier)
+		value, index, _, err := v.db.get(place, v.head.frontier, v.head.frontier)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,5 +1,7 @@
 package store
 
+import "math"
+
 // The overlay is read in bites that begin small, because most scans want one
 // place or a few, and grow, because each costs a Badger iterator.
 const (
@@ -11,12 +13,14 @@ const (
 // at, in order, until each returns false.
 func (v *view) scan(from, to string, at uint64, each func(place string, p version) bool) error {
 	for bite := firstBite; ; bite = bestBite {
-		pending, end := v.collect(from, to, at, bite)
-		goOn, err := v.merge(pending, from, end, at, each)
-		if err != nil || !goOn || end == to {
+		pending, upTo, durable := v.collect(from, to, at, bite)
+		disk := v.db.seek(from, upTo, at, v.end(at, durable))
+		goOn, err := merge(pending, disk, each)
+		disk.close()
+		if err != nil || !goOn || upTo == to {
 			return err
 		}
-		from = end
+		from = upTo
 	}
 }
 
@@ -60,12 +64,13 @@ func (v *view) pendingHistory(from uint64) (older, newer []past) {
 }
 
 // collect copies what the overlay has of [from, to), at most about limit
-// places of it, and returns up to where it is complete.
-func (v *view) collect(from, to string, at uint64, limit int) (pending []mutation, end string) {
+// places of it, and returns up to where it is complete, and the last event
+// that is not in the overlay.
+func (v *view) collect(from, to string, at uint64, limit int) (pending []mutation, end string, durable uint64) {
 	v.kv.mu.RLock()
 	defer v.kv.mu.RUnlock()
 	if v.kv.db != v.db {
-		return nil, to
+		return nil, to, math.MaxUint64
 	}
 	end = to
 	newer, more := v.kv.active.collect(from, end, at, limit, nil)
@@ -73,7 +78,7 @@ func (v *view) collect(from, to string, at uint64, limit int) (pending []mutatio
 		end = newer[len(newer)-1].place + "\x00"
 	}
 	if v.kv.flushing == nil {
-		return newer, end
+		return newer, end, v.kv.durable
 	}
 	older, more := v.kv.flushing.collect(from, end, at, limit, nil)
 	if more {
@@ -82,15 +87,12 @@ func (v *view) collect(from, to string, at uint64, limit int) (pending []mutatio
 			newer = newer[:len(newer)-1]
 		}
 	}
-	return mergeMutations(newer, older), end
+	return mergeMutations(newer, older), end, v.kv.durable
 }
 
-// merge calls each for the union of pending and what the database has in
-// [from, to). The overlay wins: it is never older.
-func (v *view) merge(pending []mutation, from, to string, at uint64,
-	each func(string, version) bool) (goOn bool, err error) {
-	disk := v.db.seek(from, to, at)
-	defer disk.close()
+// merge calls each for the union of pending and what the disk has. The overlay
+// wins: it is never older.
+func merge(pending []mutation, disk *diskCursor, each func(string, version) bool) (goOn bool, err error) {
 	for disk.next() {
 		for len(pending) > 0 && pending[0].place < disk.place {
 			p := pending[0]
@@ -109,6 +111,9 @@ func (v *view) merge(pending []mutation, from, to string, at uint64,
 		if !each(disk.place, version{index: disk.index, value: value}) {
 			return false, nil
 		}
+	}
+	if disk.err != nil {
+		return false, disk.err
 	}
 	for _, p := range pending {
 		if !p.gone && !each(p.place, p.version) {

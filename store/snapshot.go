@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"math"
 	"sync"
 
 	"github.com/dgraph-io/badger/v4"
@@ -211,7 +212,8 @@ func (o *snapshotWriter) space(v *view, space byte, interrupted func() error) er
 	it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte{space}, AllVersions: true})
 	defer it.Close()
 	var last []byte
-	done := false // with the versions of last
+	var below uint64 // versions of last from here on were looked at
+	done := false    // with the versions of last
 	walked := 0
 	for it.Rewind(); it.Valid(); it.Next() {
 		if walked++; walked%checkEvery == 0 {
@@ -221,24 +223,24 @@ func (o *snapshotWriter) space(v *view, space byte, interrupted func() error) er
 		}
 		item := it.Item()
 		if last == nil || !bytes.Equal(item.Key(), last) {
-			last, done = item.KeyCopy(last), false
+			last, done, below = item.KeyCopy(last), false, math.MaxUint64
 		}
 		if done {
 			continue
 		}
-		var wanted bool
-		wanted, done = o.wants(space, item)
-		if !wanted {
-			continue
-		}
-		m := mutation{string(last), version{index: item.Version() - firstVersion, gone: item.IsDeletedOrExpired()}}
-		if !m.gone {
-			var err error
-			if m.value, err = itemValue(item); err != nil {
-				return err
+		var failed error
+		err := itemVersions(item, func(v version) bool {
+			if v.index >= below { // twice on the disk, after a crash
+				return true
 			}
-		}
-		if err := o.record(m); err != nil {
+			var wanted bool
+			below = v.index
+			if wanted, done = o.wants(space, &v); wanted {
+				failed = o.record(mutation{string(last), v})
+			}
+			return !done && failed == nil
+		})
+		if err = errors.Join(err, failed); err != nil {
 			return err
 		}
 	}
@@ -247,11 +249,11 @@ func (o *snapshotWriter) space(v *view, space byte, interrupted func() error) er
 
 // wants tells whether a version belongs into the snapshot, and whether the
 // older ones of its place do not. Versions come newest first.
-func (o *snapshotWriter) wants(space byte, item *badger.Item) (wanted, done bool) {
-	if space == spaceNode && item.Version()-firstVersion > o.base {
+func (o *snapshotWriter) wants(space byte, v *version) (wanted, done bool) {
+	if space == spaceNode && v.index > o.base {
 		return true, false
 	}
-	return !item.IsDeletedOrExpired(), true
+	return !v.gone, true
 }
 
 func (o *snapshotWriter) record(m mutation) error {

@@ -23,14 +23,14 @@ type Options struct {
 	FirstIndex uint64
 
 	History       int           // events kept for watchers that ask for the past; 0 means 100,000
-	FlushInterval time.Duration // longest time between Apply and the disk; 0 means 25 ms
+	FlushInterval time.Duration // longest time between Apply and the disk; 0 means 250 ms
 	Logger        zerolog.Logger
 }
 
 // The defaults of Options.
 const (
 	DefaultHistory       = 100_000
-	DefaultFlushInterval = 25 * time.Millisecond
+	DefaultFlushInterval = 250 * time.Millisecond
 )
 
 func (o *Options) setDefaults() {

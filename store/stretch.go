@@ -33,16 +33,30 @@ type past struct {
 // stretchBytes is about how much happens in the events of one stretch.
 const stretchBytes = 1 << stretchBits
 
-const stretchBits = 15
+// A window is some stretches.
+const (
+	stretchBits = 15
+	windowBits  = 20
+)
+
+// What Badger keeps beside our entries.
+const (
+	metaPack      = 1 // a pack
+	metaWindowEnd = 2 // the stretch that a window ends with
+)
 
 // endsStretch tells whether a stretch ends with an event. It depends on nothing but
-// the event, so that however generations are cut, after a crash for example,
-// the stretches of one never begin later than those of another one that began
-// earlier. The multiplication spreads the indexes evenly over 0…stretchBytes-1:
-// of events of equal size every (stretchBytes/size)th one ends a stretch, roughly.
-func (p *past) endsStretch() bool {
-	return p.index*0x9e3779b97f4a7c15>>(64-stretchBits) < uint64(p.size)
-}
+// the event, and so not on where generations are cut. The multiplication spreads
+// the indexes evenly over 0…stretchBytes-1: of events of equal size every
+// (stretchBytes/size)th one ends a stretch, roughly.
+func (p *past) endsStretch() bool { return lot(p.index, stretchBits) < uint64(p.size) }
+
+// endsWindow tells whether a window of the versions ends with an event, which
+// then ends a stretch as well. See pack.
+func (p *past) endsWindow() bool { return lot(p.index, windowBits) < uint64(p.size) }
+
+// lot spreads the indexes over so many bits.
+func lot(index uint64, bits int) uint64 { return index * 0x9e3779b97f4a7c15 >> (64 - bits) }
 
 // cutStretches calls each for the stretches that the events make.
 func cutStretches(events []past, each func(stretch []past) error) error {
@@ -96,9 +110,13 @@ func decodeStretch(s string, end uint64, each func(index uint64, trace string) b
 }
 
 // stretchEntry returns what a stretch is in a commit that the next ledger vouches for.
-func (d *database) stretchEntry(stretch []past) entry {
+func (d *database) stretchEntry(stretch []past, endsWindow bool) entry {
 	place := historyKey(stretch[len(stretch)-1].index)
-	return entry{place: place, version: d.ledger + 1, value: encodeStretch(stretch)}
+	e := entry{place: place, version: d.ledger + 1, value: encodeStretch(stretch)}
+	if endsWindow {
+		e.meta = metaWindowEnd
+	}
+	return e
 }
 
 // history calls each for the events of [from, to], in order, until it returns false.
@@ -163,6 +181,19 @@ func (d *database) dropUnvouched(frontier uint64) error {
 		return fmt.Errorf("store: drop what a crash has left: %w", err)
 	}
 	return nil
+}
+
+// windowEnd returns where the window ends that index is in, or index if that is
+// after the last one.
+func (d *database) windowEnd(index uint64) uint64 {
+	c := d.stretches(index)
+	defer c.close()
+	for c.next() {
+		if c.it.Item().UserMeta() == metaWindowEnd {
+			return c.end
+		}
+	}
+	return index
 }
 
 // stretchCursor walks the stretches of a database.
