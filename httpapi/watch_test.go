@@ -244,11 +244,10 @@ func TestLongPollAfterLongPoll(t *testing.T) {
 	}
 }
 
-// A waiting long poll costs what net/http needs for a connection, some 25 KB,
-// and little of ours. A handler chain that needs more than 8 KB of stack would
-// double the stack and be noticed here.
+// A waiting long poll costs some 4 KB with the client's side, which is here
+// too: nothing of net/http and no large stack may stay with it.
 func TestLongPollMemory(t *testing.T) {
-	const clients, limit = 400, 32 << 10
+	const clients, limit = 400, 6 << 10
 	if raceDetector() {
 		t.Skip("the race detector needs memory of its own")
 	}
