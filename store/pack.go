@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"unsafe"
 
 	"github.com/dgraph-io/badger/v4"
 )
@@ -156,7 +157,8 @@ func itemValue(item *badger.Item) (value string, err error) {
 }
 
 // itemVersions calls each for the versions in an entry, newest first, until it
-// returns false.
+// returns false. Their values are good for the time of the call only: copying
+// packs is most of what looking into them costs.
 func itemVersions(item *badger.Item, each func(version) bool) error {
 	if item.IsDeletedOrExpired() {
 		each(version{index: itemIndex(item), gone: true})
@@ -169,10 +171,9 @@ func itemVersions(item *badger.Item, each func(version) bool) error {
 		}
 		return err
 	}
-	b, err := item.ValueCopy(nil)
-	if err == nil {
-		err = decodePack(string(b), itemIndex(item), each)
-	}
+	err := item.Value(func(b []byte) error {
+		return decodePack(unsafe.String(unsafe.SliceData(b), len(b)), itemIndex(item), each)
+	})
 	if err != nil {
 		return fmt.Errorf("store: read: %w", err)
 	}
