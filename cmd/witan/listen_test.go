@@ -81,6 +81,20 @@ func TestCloseEndsAnAcceptWithoutASlot(t *testing.T) {
 	}
 }
 
+// A server can do with a counted connection what it can with any: to write
+// without waiting takes its descriptor.
+func TestCountedConnectionHasItsDescriptor(t *testing.T) {
+	l := limitedLoopback(t, make(slots, 1))
+	dial(t, l)
+	conn, ok := accepted(t, l).(syscall.Conn)
+	if !ok {
+		t.Fatal("no syscall.Conn")
+	}
+	if raw, err := conn.SyscallConn(); err != nil || raw == nil {
+		t.Errorf("got %v, %v", raw, err)
+	}
+}
+
 func limitedLoopback(t *testing.T, limit slots) net.Listener {
 	t.Helper()
 	ls, err := listen(t.Context(), []string{"http://127.0.0.1:0"})
