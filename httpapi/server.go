@@ -114,12 +114,13 @@ func NewServer(b Backend, c Config) *Server {
 	s.cut = cut
 	handler := s.routes()
 	s.parked = park.New(park.Config{
-		Handler:      handler,
-		Context:      base,
-		Encode:       encodeEvent,
-		WriteTimeout: writeTimeout,
-		IdleTimeout:  idleTimeout,
-		Logger:       s.log,
+		Handler:       handler,
+		Context:       base,
+		Encode:        encodeEvent,
+		WriteTimeout:  writeTimeout,
+		HeaderTimeout: readHeaderTimeout,
+		IdleTimeout:   idleTimeout,
+		Logger:        s.log,
 	})
 	s.http = &http.Server{
 		Handler:           handler,
@@ -140,7 +141,7 @@ func (s *Server) Serve(l net.Listener) error {
 		// It cannot break, only end.
 		s.serving.Go(func() { _ = s.http.Serve(s.parked.Listener()) })
 	})
-	if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+	if err := s.http.Serve(s.parked.Admit(l)); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil

@@ -84,6 +84,14 @@ func (c *limitedConn) SyscallConn() (syscall.RawConn, error) {
 	return sc.SyscallConn()
 }
 
+// CloseWrite lets a server say all it has to say to a client that still sends.
+func (c *limitedConn) CloseWrite() error {
+	if tcp, ok := c.Conn.(*net.TCPConn); ok {
+		return tcp.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
+
 // Close gives the slot back, once.
 func (c *limitedConn) Close() error {
 	err := c.Conn.Close()

@@ -30,9 +30,9 @@ type conn struct {
 	lot     *Lot
 	net     net.Conn
 	raw     syscall.RawConn // nil if net has none: then nothing is tried, and everything written slowly
-	remote  string
-	chunked bool // HTTP/1.1; otherwise the end of the connection ends the body
-	keep    bool // another request may follow
+	remote  string          // its address, once it is known
+	chunked bool            // HTTP/1.1; otherwise the end of the connection ends the body
+	keep    bool            // another request may follow
 
 	// Owned by the goroutine that listens.
 	in       *buffer
@@ -53,6 +53,19 @@ type conn struct {
 	next   *conn
 }
 
+// newConn puts nc, which has been counted, into the lot.
+func (l *Lot) newConn(nc net.Conn) *conn {
+	c := &conn{lot: l, net: nc}
+	c.readable = c.readNow
+	if sc, ok := nc.(syscall.Conn); ok {
+		c.raw, _ = sc.SyscallConn()
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.conns[c] = struct{}{}
+	return c
+}
+
 // takeOver takes r's connection from net/http when the head is written.
 func (l *Lot) takeOver(w http.ResponseWriter, r *http.Request) (*conn, error) {
 	client := http.NewResponseController(w)
@@ -68,25 +81,20 @@ func (l *Lot) takeOver(w http.ResponseWriter, r *http.Request) (*conn, error) {
 		l.config.Logger.Error().Err(err).Msg("a watch cannot wait")
 		return nil, err
 	}
-	c := &conn{
-		lot:     l,
-		net:     nc,
-		remote:  r.RemoteAddr,
-		chunked: r.ProtoAtLeast(1, 1),
-	}
-	c.keep = c.chunked && !r.Close && r.ContentLength == 0
+	var early []byte
 	if n := rw.Reader.Buffered(); n > 0 {
-		c.early, _ = rw.Peek(n)
+		early, _ = rw.Peek(n)
 	}
 	if re, ok := nc.(*replay); ok {
-		c.net = re.Conn
-		c.early = append(c.early, re.early...)
+		nc, early = re.Conn, append(early, re.early...)
 	}
-	if sc, ok := c.net.(syscall.Conn); ok {
-		c.raw, _ = sc.SyscallConn()
+	c := l.newConn(nc)
+	c.remote = r.RemoteAddr
+	c.chunked = r.ProtoAtLeast(1, 1)
+	c.keep = c.chunked && !r.Close && r.ContentLength == 0
+	if c.keep {
+		c.early = early
 	}
-	c.readable = c.readNow
-	l.add(c)
 	return c, nil
 }
 
@@ -101,9 +109,6 @@ func (c *conn) park(head *buffer, watcher *watch.Watcher, stream bool) {
 	c.watcher, c.stream = watcher, stream
 	if c.lot.closing.Load() { // end may have been here before
 		watcher.Close()
-	}
-	if !c.keep {
-		c.early = nil
 	}
 	listens := c.early == nil
 	c.deliverLocked(head)

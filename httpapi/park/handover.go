@@ -1,6 +1,7 @@
 package park
 
 import (
+	"errors"
 	"net"
 	"sync"
 )
@@ -57,4 +58,12 @@ func (r *replay) Read(p []byte) (int, error) {
 		r.early = nil
 	}
 	return n, nil
+}
+
+// CloseWrite lets net/http say all it has to say to a client that still sends.
+func (r *replay) CloseWrite() error {
+	if c, ok := r.Conn.(interface{ CloseWrite() error }); ok {
+		return c.CloseWrite()
+	}
+	return errors.ErrUnsupported
 }

@@ -32,8 +32,9 @@ type Config struct {
 	// are small, over 64 KiB of them.
 	WriteTimeout time.Duration
 
-	// IdleTimeout is how long a connection may stay without a request.
-	IdleTimeout time.Duration
+	// HeaderTimeout is how long a new connection may stay without a request,
+	// IdleTimeout how long one that has had its answer.
+	HeaderTimeout, IdleTimeout time.Duration
 
 	Logger zerolog.Logger
 }
@@ -56,7 +57,8 @@ type Lot struct {
 	workers *workers
 }
 
-// New returns an empty Lot. Somebody has to serve its Listener.
+// New returns an empty Lot. An http.Server has to serve its Listener and, to
+// be of most use, what it listens on through Admit.
 func New(c Config) *Lot {
 	return &Lot{
 		config:   c,
@@ -69,6 +71,34 @@ func New(c Config) *Lot {
 
 // Listener returns the connections whose next request is not for the lot.
 func (l *Lot) Listener() net.Listener { return l.handover }
+
+// Admit returns a listener that lets the connections of from into the lot,
+// and returns none but its errors. Those who begin with a watch, thousands of
+// them perhaps at once after a restart, so never cost what net/http needs.
+func (l *Lot) Admit(from net.Listener) net.Listener { return &gate{from, l} }
+
+type gate struct {
+	net.Listener
+	lot *Lot
+}
+
+func (g *gate) Accept() (net.Conn, error) {
+	for {
+		nc, err := g.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if !g.lot.enter() {
+			_ = nc.Close()
+			continue
+		}
+		_ = nc.SetReadDeadline(time.Now().Add(g.lot.config.HeaderTimeout)) // before Close may shorten it
+		c := g.lot.newConn(nc)
+		c.chunked, c.keep = true, true // as far as requests are served here
+		g.lot.running.Add(1)
+		go c.listen()
+	}
+}
 
 // Park answers r with status 200, the headers that w has, and the events of
 // watcher: with one event or, if stream is set, with all until the client goes
@@ -172,13 +202,6 @@ func (l *Lot) enter() bool {
 	return true
 }
 
-// add takes c, which has been counted, into the lot.
-func (l *Lot) add(c *conn) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.conns[c] = struct{}{}
-}
-
 // remove takes c off the lot. Nothing happens the second time.
 func (l *Lot) remove(c *conn) {
 	l.mu.Lock()
@@ -221,8 +244,8 @@ func (c *conn) Wake() {
 const handful = 16
 
 // take moves up to len(batch) connections from the queue into it. If there
-// are none, the sender has to end.
-func (q *queue) take(batch []*conn) (n int) {
+// are none, a sender has to end.
+func (q *queue) take(batch []*conn, sender bool) (n int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for n < len(batch) && q.head != nil {
@@ -231,27 +254,24 @@ func (q *queue) take(batch []*conn) (n int) {
 		batch[n] = c
 		n++
 	}
-	if n == 0 {
+	if n == 0 && sender {
 		q.idle++
 	}
 	return n
 }
 
-// send writes what there is for the connections in the queue until it is
-// empty. To let others run after each handful made the last deliveries of many
-// come later by a third, behind the next requests of those who had theirs.
-func (l *Lot) send() {
+// send writes what there is for a handful of connections from the queue. It
+// reports whether there were any.
+func (l *Lot) send(sender bool) bool {
+	var batch [handful]*conn
+	n := l.queue.take(batch[:], sender)
+	if n == 0 {
+		return false
+	}
 	b := takeBuffer()
 	defer b.release()
-	var batch [handful]*conn
-	for {
-		n := l.queue.take(batch[:])
-		if n == 0 {
-			return
-		}
-		for _, c := range batch[:n] {
-			c.deliver(b)
-		}
-		clear(batch[:n])
+	for _, c := range batch[:n] {
+		c.deliver(b)
 	}
+	return true
 }

@@ -115,9 +115,9 @@ var conversations = map[string][]string{
 
 func TestConversations(t *testing.T) {
 	for name, steps := range conversations {
-		for _, bare := range []bool{false, true} {
-			t.Run(fmt.Sprint(name, ", bare ", bare), func(t *testing.T) {
-				s := newStand(t, park.Config{}, bare)
+		for _, by := range ways {
+			t.Run(fmt.Sprint(name, ", ", by), func(t *testing.T) {
+				s := newStand(t, park.Config{}, by)
 				c := s.dial(t)
 				index := 4
 				for _, step := range steps {
@@ -145,11 +145,31 @@ func TestConversations(t *testing.T) {
 	}
 }
 
+// A client that is refused while it still sends gets to read why, whatever its
+// connection has been before.
+func TestRefusedWhileSending(t *testing.T) {
+	for _, by := range []way{admitted, taken} {
+		t.Run(string(by), func(t *testing.T) {
+			s := newStand(t, park.Config{}, by)
+			c := s.dial(t)
+			c.send(get("/a?wait=true"))
+			c.expect(chunkedHead)
+			s.set("/a", "v")
+			c.expect(chunk("4 v\n") + lastChunk)
+			c.send("PUT /refused HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n" + strings.Repeat("x", 500_000))
+			c.expect("HTTP/1.1 413 Request Entity Too Large\r\n")
+			if _, err := io.Copy(io.Discard, c.r); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // One connection for hundreds of watches and other requests misses nothing
 // and gets nothing twice while somebody writes.
 func TestOneConnection(t *testing.T) {
 	const writes = 500
-	s := newStand(t, park.Config{}, false)
+	s := newStand(t, park.Config{}, admitted)
 	var writing sync.WaitGroup
 	defer writing.Wait()
 	writing.Go(func() {
@@ -171,7 +191,7 @@ func TestOneConnection(t *testing.T) {
 // An event that comes at the moment in which a watch parks is not lost.
 func TestEventWhileParking(t *testing.T) {
 	const rounds = 500
-	s := newStand(t, park.Config{}, false)
+	s := newStand(t, park.Config{}, admitted)
 	c := s.dial(t)
 	for i := 4; i < 4+rounds; i++ {
 		var writing sync.WaitGroup
@@ -185,7 +205,7 @@ func TestEventWhileParking(t *testing.T) {
 // Thousands wait, get their event, and leave nothing behind.
 func TestMany(t *testing.T) {
 	const clients = 2000
-	s := newStand(t, park.Config{}, false)
+	s := newStand(t, park.Config{}, admitted)
 	s.set("/a", "v")
 	c := s.dial(t)
 	c.send(get("/x"))
@@ -239,8 +259,8 @@ func stacks() string {
 
 // One who does not read holds up nobody, and gets everything, or the end.
 func TestOneDoesNotRead(t *testing.T) {
-	for _, bare := range []bool{false, true} {
-		t.Run(fmt.Sprint("bare ", bare), func(t *testing.T) { oneDoesNotRead(t, newStand(t, park.Config{}, bare)) })
+	for _, by := range ways {
+		t.Run(string(by), func(t *testing.T) { oneDoesNotRead(t, newStand(t, park.Config{}, by)) })
 	}
 }
 
@@ -280,7 +300,7 @@ func oneDoesNotRead(t *testing.T, s *stand) {
 
 // One who never reads is cut off in time.
 func TestWriteTimeout(t *testing.T) {
-	s := newStand(t, park.Config{WriteTimeout: 100 * time.Millisecond}, false)
+	s := newStand(t, park.Config{WriteTimeout: 100 * time.Millisecond}, admitted)
 	jam(t, s)
 	s.waiting(t, 0)
 	eventually(t, "nobody writes to it", func() bool { return !strings.Contains(stacks(), "writeSlowly") })
@@ -289,7 +309,7 @@ func TestWriteTimeout(t *testing.T) {
 // A connection without a request ends, and one that waits does not.
 func TestIdleTimeout(t *testing.T) {
 	const limit = 100 * time.Millisecond
-	s := newStand(t, park.Config{IdleTimeout: limit}, false)
+	s := newStand(t, park.Config{IdleTimeout: limit}, admitted)
 	patient, idle := s.dial(t), s.dial(t)
 	for _, c := range []*client{patient, idle} {
 		c.send(get("/a?wait=true"))
@@ -308,9 +328,18 @@ func TestIdleTimeout(t *testing.T) {
 	patient.expectEnd()
 }
 
+// A connection that never asks for anything ends as soon as net/http's would.
+func TestNoRequest(t *testing.T) {
+	for _, by := range ways {
+		t.Run(string(by), func(t *testing.T) {
+			newStand(t, park.Config{HeaderTimeout: 50 * time.Millisecond}, by).dial(t).expectEnd()
+		})
+	}
+}
+
 // Half a request after a watch has as much time as half a first request.
 func TestHalfARequest(t *testing.T) {
-	s := newStand(t, park.Config{}, false)
+	s := newStand(t, park.Config{}, admitted)
 	c := s.dial(t)
 	c.send(get("/a?wait=true"))
 	c.expect(chunkedHead)
@@ -335,7 +364,7 @@ func TestHalfARequest(t *testing.T) {
 
 // Close ends what waits with an empty body and cuts what is idle.
 func TestClose(t *testing.T) {
-	s := newStand(t, park.Config{}, false)
+	s := newStand(t, park.Config{}, admitted)
 	var waiting []*client
 	for _, target := range []string{"/a?wait=true", "/b?wait=true", "/b?wait=true&stream=true"} {
 		for range 20 {
@@ -364,7 +393,7 @@ func TestClose(t *testing.T) {
 // Close comes while clients park and come back: everybody gets an end.
 func TestCloseInTheMiddle(t *testing.T) {
 	for range 20 {
-		s := newStand(t, park.Config{}, false)
+		s := newStand(t, park.Config{}, admitted)
 		var clients, writing sync.WaitGroup
 		var stop atomic.Bool
 		writing.Go(func() {
@@ -403,7 +432,7 @@ func TestCloseInTheMiddle(t *testing.T) {
 
 // Those who cannot be told in time are cut off.
 func TestCloseCutsOff(t *testing.T) {
-	s := newStand(t, park.Config{}, false)
+	s := newStand(t, park.Config{}, admitted)
 	jam(t, s)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -420,7 +449,7 @@ func TestPanicWhileSending(t *testing.T) {
 			panic("told to")
 		}
 		return encode(e)
-	}}, false)
+	}}, admitted)
 	c, other := s.dial(t), s.dial(t)
 	c.send(get("/a?wait=true"))
 	c.expect(chunkedHead)
@@ -435,7 +464,7 @@ func TestPanicWhileSending(t *testing.T) {
 
 // A watcher that has to look back again, because a snapshot came, does so.
 func TestLookBackWhileParked(t *testing.T) {
-	s := newStand(t, park.Config{}, false)
+	s := newStand(t, park.Config{}, admitted)
 	c := s.dial(t)
 	c.send(get("/a?wait=true&stream=true"))
 	c.expect(chunkedHead)

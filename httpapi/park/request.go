@@ -17,6 +17,9 @@ import (
 func (c *conn) serve(b *buffer) {
 	defer b.release()
 	if r := c.lot.parseWatch(b.b); r != nil {
+		if c.remote == "" {
+			c.remote = c.net.RemoteAddr().String()
+		}
 		r.RemoteAddr = c.remote
 		a := &answer{conn: c, header: make(http.Header, 8)}
 		if a.try(c.lot.config.Handler, r) {

@@ -24,6 +24,8 @@ import (
 // patience bounds every wait.
 const patience = 20 * time.Second
 
+const headerTimeout = 300 * time.Millisecond
+
 // stand is a server whose watches park: a real store, a real hub, and a
 // handler that answers everything else with what it was asked.
 type stand struct {
@@ -38,9 +40,19 @@ type stand struct {
 	index uint64
 }
 
-// newStand starts a server that ends with the test. bare hides from the lot
-// what a connection is made of.
-func newStand(t *testing.T, c park.Config, bare bool) *stand {
+// way is how connections come to the lot.
+type way string
+
+const (
+	admitted way = "admitted"   // at once
+	taken    way = "taken over" // from net/http
+	bare     way = "bare"       // at once, and it cannot see what they are made of
+)
+
+var ways = []way{admitted, taken, bare}
+
+// newStand starts a server that ends with the test.
+func newStand(t *testing.T, c park.Config, by way) *stand {
 	t.Helper()
 	st, err := store.Open(store.Options{Dir: t.TempDir(), Groups: 1, FirstIndex: 3, History: 1000, Logger: zerolog.Nop()})
 	if err != nil {
@@ -60,18 +72,24 @@ func newStand(t *testing.T, c park.Config, bare bool) *stand {
 	if c.WriteTimeout == 0 {
 		c.WriteTimeout = patience
 	}
+	if c.HeaderTimeout == 0 {
+		c.HeaderTimeout = headerTimeout
+	}
 	if c.IdleTimeout == 0 {
 		c.IdleTimeout = patience
 	}
 	s.lot = park.New(c)
-	s.http = &http.Server{Handler: c.Handler, ReadHeaderTimeout: 300 * time.Millisecond, IdleTimeout: c.IdleTimeout}
+	s.http = &http.Server{Handler: c.Handler, ReadHeaderTimeout: c.HeaderTimeout, IdleTimeout: c.IdleTimeout}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.address = l.Addr().String()
-	if bare {
+	if by == bare {
 		l = bareListener{l}
+	}
+	if by != taken {
+		l = s.lot.Admit(l)
 	}
 	var serving sync.WaitGroup
 	for _, l := range []net.Listener{l, s.lot.Listener()} {
@@ -113,14 +131,17 @@ func (l bareListener) Accept() (net.Conn, error) {
 	return struct{ net.Conn }{c}, nil
 }
 
-// handle watches the path if wait=true, panics at /panic, and otherwise says
-// what it was asked.
+// handle watches the path if wait=true, panics at /panic, reads no body at
+// /refused, and otherwise says what it was asked.
 func (s *stand) handle(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Date", "now")
 	q := r.URL.Query()
 	switch {
 	case r.URL.Path == "/panic":
 		panic(http.ErrAbortHandler)
+	case r.URL.Path == "/refused":
+		w.Header().Set("Connection", "close")
+		http.Error(w, "no", http.StatusRequestEntityTooLarge)
 	case q.Get("wait") == "true" && r.Method == http.MethodGet:
 		from, _ := strconv.ParseUint(q.Get("from"), 10, 64)
 		stream := q.Get("stream") == "true"

@@ -43,13 +43,17 @@ func (l *Lot) start(j job) {
 }
 
 // work does j and then what else there is, if there are not workers enough.
+// Before a request comes a handful of deliveries, or the next requests of those
+// who have had theirs would hold up those who have not.
 func (l *Lot) work(j job) {
 	defer l.running.Done()
 	for {
 		if j.conn != nil {
+			l.send(false)
 			j.conn.serve(j.in)
 		} else {
-			l.send()
+			for l.send(true) {
+			}
 		}
 		select {
 		case l.workers.kept <- struct{}{}:
