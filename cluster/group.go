@@ -52,8 +52,9 @@ type group struct {
 	oldest  uint64               // Invariant: no proposal below it is pending
 	pending map[uint64]*proposal // by number
 
-	inFlight int      // batches on their way
-	queue    []*batch // that wait for their turn; the last one takes in commands
+	inFlight int           // batches on their way
+	round    time.Duration // that the last one took
+	queue    []*batch      // that wait for their turn; the last one takes in commands
 	scratch  []byte
 }
 
