@@ -21,9 +21,13 @@ func encodeEvent(e *store.Event) []byte {
 	return appendEvent(make([]byte, 0, size), e)
 }
 
-// sizeHint is about as many bytes as a node without children takes.
+// sizeHint is about as many bytes as a node takes, with all it lists.
 func sizeHint(n *store.Node) int {
-	return 160 + len(n.Key.String()) + len(n.Value) + len(n.Value)/16
+	size := 160 + len(n.Key.String()) + len(n.Value) + len(n.Value)/16
+	for _, child := range n.Nodes {
+		size += sizeHint(child)
+	}
+	return size
 }
 
 // appendEvent appends an event and its line end.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/witan-kv/witan/cluster"
@@ -12,9 +13,6 @@ import (
 
 // handleKeys serves the key space. A fault in the parameters is answered
 // whatever the method would do with them (contract §1.1, §1.4).
-//
-// Its frame stays on the stack while a long poll waits, so what needs much
-// room is done in functions that have returned by then.
 func (s *Server) handleKeys(w http.ResponseWriter, r *http.Request) {
 	w.Header()[headerClusterID] = s.clusterID
 	p, err := s.parseInTime(w, r)
@@ -64,6 +62,7 @@ func (s *Server) read(w http.ResponseWriter, r *http.Request, key store.Key, p *
 	// A read's event is this answer's alone, so its bytes need not outlive it.
 	buf := takeBuffer()
 	defer buf.release()
+	buf.b = slices.Grow(buf.b, sizeHint(answer.Event.Node)) // or a megabyte is copied over and over
 	buf.b = appendEvent(buf.b, answer.Event)
 	writeAnswer(w, http.StatusOK, answer, buf.b)
 }
