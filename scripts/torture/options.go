@@ -45,6 +45,8 @@ type options struct {
 	entries    string
 	lying      bool
 	plain      bool
+	overlap    int           // harms at a time
+	every      time.Duration // mean time between harms
 }
 
 // common registers the flags every scenario has, with the defaults o already holds.
