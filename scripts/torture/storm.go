@@ -109,6 +109,7 @@ func runStorm(ctx context.Context, t *trial) error {
 	if err != nil {
 		return err
 	}
+	t.startRoamers(ctx)
 	l := t.startLoad(ctx, 2000)
 	err = s.rage(ctx, t.rec.Clock.Now()+t.opt.duration)
 	l.end()

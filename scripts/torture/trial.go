@@ -23,6 +23,7 @@ type trial struct {
 	rep     *report
 	cluster *procs.Cluster // nil until boot
 	roster  *roster        // where clients find its members
+	roamers *roamers       // nil unless started
 
 	progress io.Writer
 	cleanups []func() // run backwards by close

@@ -175,6 +175,15 @@ func (t *trial) judge(listings []history.Listing, sequences []check.Sequence, up
 	t.rep.violate(log.Writes(ops)...)
 	t.rep.violate(log.Chains(ops)...)
 	t.rep.violate(log.QuorumReads(ops, order)...)
+	if t.roamers != nil {
+		t.roamers.end()
+		found, compared := log.Glimpses(t.roamers.glimpses)
+		t.rep.violate(found...)
+		t.rep.checked("glimpsed", compared)
+		if compared == 0 {
+			t.rep.inconclusive("no roaming watch was told of anything")
+		}
+	}
 	for _, l := range listings {
 		t.rep.violate(log.Listing(l, everything)...)
 	}
