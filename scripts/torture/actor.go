@@ -23,6 +23,7 @@ type actor struct {
 	pinned bool
 	plain  bool   // asks for plain reads where it should ask for quorum reads: a run that must fail
 	seen   uint64 // sent with every request when not 0
+	lie    api.Lie
 
 	timeout time.Duration
 	client  *api.Client
@@ -59,6 +60,7 @@ func (a *actor) do(ctx context.Context, op *history.Op) *history.Op {
 			a.at = a.roster.after(a.at)
 		}
 		a.client = api.NewClient(a.roster.url(a.at), a.timeout)
+		a.client.Lie = a.lie
 	}
 	op.Client, op.Member = a.id, a.at
 	if op.Kind.Writes() && !op.Kind.Removes() && op.Value == "" {

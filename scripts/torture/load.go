@@ -68,6 +68,7 @@ func (l *load) join(member int) {
 
 func (l *load) start(member int, pinned bool) {
 	a := l.t.actor(l.clients, member, pinned)
+	a.lie = l.t.opt.lie
 	l.clients++
 	l.done.Go(func() {
 		defer a.close()

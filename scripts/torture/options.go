@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"time"
 
+	"github.com/witan-kv/witan/scripts/torture/internal/api"
 	"github.com/witan-kv/witan/scripts/torture/internal/procs"
 )
 
@@ -45,6 +46,8 @@ type options struct {
 	entries    string
 	lying      bool
 	plain      bool
+	lie        api.Lie       // clients and watchers tell it
+	broken     string        // how the storm itself breaks a promise
 	overlap    int           // harms at a time
 	every      time.Duration // mean time between harms
 }

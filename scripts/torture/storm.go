@@ -26,6 +26,8 @@ func stormScenario() scenario {
 			f.IntVar(&o.overlap, "overlap", o.overlap, "harms at the same time, at most")
 			f.DurationVar(&o.every, "every", o.every, "mean time between harms")
 			f.BoolVar(&o.plain, "plain-as-quorum", false, "send quorum reads as plain ones; must fail")
+			f.StringVar((*string)(&o.lie), "lie", "", "clients falsify what passes, must fail: "+lies())
+			f.StringVar(&o.broken, "broken", "", "must fail: uncured (a member hangs when all should be well), crash (a member gets a segmentation fault)")
 		},
 		run: runStorm,
 	}
@@ -260,7 +262,12 @@ func (s *storm) calm(ctx context.Context) error {
 		return err
 	}
 	begin := s.rec.Clock.Now()
-	if err := s.heal(ctx); err != nil {
+	if err := s.breakPromise(); err != nil {
+		return err
+	}
+	soon, cancel := context.WithTimeout(ctx, 2*heals)
+	defer cancel()
+	if err := s.heal(soon); err != nil {
 		return s.notHealed(ctx, err)
 	}
 	m := s.marker(calming + s.calms) // another each time: values must be unique

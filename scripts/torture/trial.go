@@ -24,6 +24,7 @@ type trial struct {
 	cluster *procs.Cluster // nil until boot
 	roster  *roster        // where clients find its members
 	roamers *roamers       // nil unless started
+	stuck   *procs.Member  // not healed, in a run that must fail
 
 	progress io.Writer
 	cleanups []func() // run backwards by close

@@ -95,6 +95,9 @@ func (t *trial) verdict(ctx context.Context, watchers []*watcher) error {
 // heal starts what does not run and lets go on what is paused.
 func (t *trial) heal(ctx context.Context) error {
 	for _, m := range t.cluster.Members {
+		if m == t.stuck {
+			continue
+		}
 		if !m.Running() {
 			if err := m.Start(); err != nil {
 				return err

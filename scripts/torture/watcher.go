@@ -21,6 +21,7 @@ type watcher struct {
 	at     int // number in the roster
 	pinned bool
 	stream bool
+	lie    api.Lie
 	stop   context.CancelFunc
 	done   chan struct{}
 
@@ -47,7 +48,7 @@ func (t *trial) startWatcher(ctx context.Context, s watchSpec) *watcher {
 	ctx, stop := context.WithCancel(ctx)
 	w := &watcher{
 		name: fmt.Sprintf("%s@m%d", kind, s.member), clock: t.rec.Clock, roster: t.roster, at: s.member, pinned: s.pinned, stream: s.stream,
-		stop: stop, done: make(chan struct{}), next: s.from, news: make(chan struct{}, 1),
+		lie: t.opt.lie, stop: stop, done: make(chan struct{}), next: s.from, news: make(chan struct{}, 1),
 	}
 	w.seq.Watcher, w.seq.From = w.name, s.from
 	go w.run(ctx)
@@ -80,6 +81,7 @@ func (w *watcher) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		if client == nil {
 			client = api.NewClient(w.roster.url(w.at), time.Second)
+			client.Lie = w.lie
 		}
 		if w.once(ctx, client) {
 			continue

@@ -47,6 +47,16 @@ func (c *Client) Watch(ctx context.Context, w Watch, accepted func(index uint64)
 	if accepted != nil && resp.StatusCode == http.StatusOK {
 		accepted(index(resp))
 	}
+	if c.Lie != "" {
+		truth, l := on, c.liars()
+		on = func(e history.Event) bool {
+			more := true
+			for _, told := range l.events(e) {
+				more = truth(told) && more
+			}
+			return more
+		}
+	}
 	decoder := json.NewDecoder(resp.Body)
 	for {
 		var a Answer

@@ -1,6 +1,7 @@
 package procs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/witan-kv/witan/scripts/torture/internal/links"
 )
 
 // Kind is the server under test.
@@ -24,11 +27,12 @@ type Config struct {
 	Kind          Kind
 	Binary        string
 	Members       int
-	Groups        int      // key groups; etcd has one
-	Dir           string   // logs, and the data unless DataDirs is given
-	DataDirs      []string // one a member, or empty
-	SnapshotCount int      // 0 is the server's default
-	Extra         []string // further flags for every member
+	Groups        int        // key groups; etcd has one
+	Dir           string     // logs, and the data unless DataDirs is given
+	DataDirs      []string   // one a member, or empty
+	SnapshotCount int        // 0 is the server's default
+	Extra         []string   // further flags for every member
+	Links         *links.Net // between the members' peer ports, nil for none
 }
 
 // Cluster is the members of one cluster. Its methods, and those of its members, are for one goroutine.
@@ -77,6 +81,9 @@ func (c *Cluster) Add() (*Member, error) {
 		m.DataDir = c.config.DataDirs[m.ID]
 	}
 	m.Log = filepath.Join(c.config.Dir, m.Name+".log")
+	if err := c.front(m); err != nil {
+		return nil, err
+	}
 	c.made++
 	c.Members = append(c.Members, m)
 	return m, nil
@@ -92,7 +99,7 @@ func (c *Cluster) Move(m *Member) error {
 		return err
 	}
 	m.Peer = fmt.Sprintf("http://127.0.0.1:%d", ports[0])
-	return nil
+	return c.front(m)
 }
 
 // Drop takes a member off the list. Its log still counts, and its process, if any, ends with the cluster.
@@ -119,7 +126,7 @@ func (c *Config) args(m *Member) []string {
 	args := []string{
 		"--name", m.Name, "--data-dir", m.DataDir,
 		"--listen-client-urls", m.Client, "--advertise-client-urls", m.Client,
-		"--listen-peer-urls", m.Peer, "--initial-advertise-peer-urls", m.Peer,
+		"--listen-peer-urls", cmp.Or(m.Listen, m.Peer), "--initial-advertise-peer-urls", m.Peer,
 		"--initial-cluster", m.Initial, "--initial-cluster-token", "torture", "--initial-cluster-state", m.State,
 	}
 	if c.SnapshotCount > 0 {
@@ -177,7 +184,8 @@ func (c *Cluster) Ready(ctx context.Context) error {
 func (c *Cluster) Complaints() ([]string, error) {
 	var out []string
 	for _, m := range c.Everyone() {
-		if !m.Running() && m.unasked != "" {
+		m.Running() // notes an end
+		if m.unasked != "" {
 			out = append(out, m.Name+" ended by itself: "+m.unasked)
 		}
 		lines, err := complaints(m.Log)
@@ -201,7 +209,7 @@ func complaints(path string) ([]string, error) {
 	}
 	var out []string
 	for line := range strings.Lines(string(text)) {
-		for _, bad := range []string{"panic:", "fatal error", "DATA RACE", "[signal SIG"} {
+		for _, bad := range []string{"panic:", "fatal error", "DATA RACE", "[signal SIG", "SIGSEGV", "SIGBUS", "SIGABRT"} {
 			if strings.Contains(line, bad) {
 				out = append(out, strings.TrimSpace(line))
 				break

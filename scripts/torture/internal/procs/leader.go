@@ -103,16 +103,11 @@ func (c *Cluster) leaderSeenBy(ctx context.Context, m *Member, kind Kind) *Membe
 }
 
 func (c *Cluster) byID(ctx context.Context, asked *Member, id string) *Member {
-	var list struct {
-		Members []struct {
-			ID       string   `json:"id"`
-			PeerURLs []string `json:"peerURLs"`
-		} `json:"members"`
-	}
-	if asked.fetch(ctx, "/v2/members", &list) != nil {
+	list, err := asked.list(ctx)
+	if err != nil {
 		return nil
 	}
-	for _, entry := range list.Members {
+	for _, entry := range list {
 		for _, m := range c.Members {
 			if entry.ID == id && slices.Contains(entry.PeerURLs, m.Peer) && m.Running() {
 				return m

@@ -19,6 +19,7 @@ type Member struct {
 	Name    string
 	Client  string // URL
 	Peer    string // URL
+	Listen  string // URL behind Peer when there are links, else empty
 	DataDir string
 	Log     string // file, appended to by every start
 
