@@ -1,6 +1,7 @@
 package powerfs
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -35,11 +36,15 @@ type Options struct {
 	// Lying ignores every fsync, as disks with a volatile cache do that do not own up to it. A server that loses nothing on
 	// such a disk was not put to the test.
 	Lying bool
+	// Silent makes failed fsyncs succeed as far as anybody can tell. A run with fsync errors on such a disk must show what they cost.
+	Silent bool
+	// Capacity is its size in bytes, 64 GiB if 0.
+	Capacity int64
 }
 
 // Loss is what a power cut took.
 type Loss struct {
-	Pages   int // written and not synced
+	Pages   int // written and not synced, or not by an fsync that failed
 	Entries int // names made, moved or removed and not synced
 }
 
@@ -56,10 +61,17 @@ type Disk struct {
 	syncs   int             // fsyncs that counted
 	server  *fuse.Server    // nil while not mounted
 	dir     string          // where it is mounted
+
+	faults Faults
+	bites  Bites
+	used   int64     // pages
+	others int64     // pages in use by others
+	idle   time.Time // when all is done that was asked for, with a Rate
 }
 
 // New returns an empty disk.
 func New(o Options) *Disk {
+	o.Capacity = cmp.Or(o.Capacity, capacity)
 	return &Disk{options: o, root: newInode(1, syscall.S_IFDIR|0o755), last: 1, changed: map[*inode]bool{}, resized: map[*inode]bool{}}
 }
 
@@ -128,6 +140,7 @@ func (d *Disk) Cut() (Loss, error) {
 	d.root.lose(&l, map[*inode]bool{})
 	clear(d.changed)
 	clear(d.resized)
+	d.used = d.root.pages(map[*inode]bool{})
 	d.cut = false
 	return l, nil
 }

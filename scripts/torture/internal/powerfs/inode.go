@@ -2,12 +2,16 @@ package powerfs
 
 import (
 	"maps"
+	"math"
 	"time"
 )
 
 const pageSize = 4096
 
 type page [pageSize]byte
+
+// zero is the page that was allocated and never written.
+var zero = new(page)
 
 // content is a sparse file. Pages are shared between what is seen and what is durable, and copied before they are changed.
 type content struct {
@@ -23,12 +27,15 @@ type inode struct {
 
 	seen, durable content
 	dirty         map[int64]struct{} // pages in which they may differ
+	dropped       map[int64]struct{} // pages that differ and will not be synced: an fsync failed
+
+	names int // it has
 
 	entries, durableEntries map[string]*inode // of a directory
 }
 
 func newInode(id uint64, mode uint32) *inode {
-	n := &inode{id: id, mode: mode, mtime: time.Now(), dirty: map[int64]struct{}{}}
+	n := &inode{id: id, mode: mode, mtime: time.Now(), dirty: map[int64]struct{}{}, dropped: map[int64]struct{}{}}
 	n.seen.pages, n.durable.pages = map[int64]*page{}, map[int64]*page{}
 	n.entries, n.durableEntries = map[string]*inode{}, map[string]*inode{}
 	return n
@@ -36,10 +43,10 @@ func newInode(id uint64, mode uint32) *inode {
 
 // writable is page i for writing, not shared with what is durable.
 func (n *inode) writable(i int64) *page {
-	n.dirty[i] = struct{}{}
+	n.touch(i)
 	p := n.seen.pages[i]
 	switch p {
-	case nil:
+	case nil, zero:
 		p = new(page)
 	case n.durable.pages[i]:
 		clone := *p
@@ -49,6 +56,45 @@ func (n *inode) writable(i int64) *page {
 	}
 	n.seen.pages[i] = p
 	return p
+}
+
+// touch notes that page i differs from what is durable.
+func (n *inode) touch(i int64) {
+	n.dirty[i] = struct{}{}
+	delete(n.dropped, i)
+}
+
+// missing is how many pages of [from, to) are not allocated.
+func (n *inode) missing(from, to int64) (pages int64) {
+	for i := from / pageSize; i*pageSize < to; i++ {
+		if n.seen.pages[i] == nil {
+			pages++
+		}
+	}
+	return pages
+}
+
+// allocate allocates what is missing of [from, to).
+func (n *inode) allocate(from, to int64) {
+	for i := from / pageSize; i*pageSize < to; i++ {
+		if n.seen.pages[i] == nil {
+			n.seen.pages[i] = zero
+			n.touch(i)
+		}
+	}
+}
+
+// pages is how many pages are in use here and below.
+func (n *inode) pages(visited map[*inode]bool) int64 {
+	if visited[n] {
+		return 0
+	}
+	visited[n] = true
+	used := int64(len(n.seen.pages)) + 1
+	for _, child := range n.entries {
+		used += child.pages(visited)
+	}
+	return used
 }
 
 func (n *inode) write(data []byte, off int64) {
@@ -78,8 +124,8 @@ func (n *inode) read(dest []byte, off int64) int {
 
 // resize truncates or extends; what is beyond the end reads as zero when the file grows again.
 func (n *inode) resize(size int64) {
-	if size < n.seen.size {
-		n.clear(size, n.seen.size)
+	if size <= n.seen.size {
+		n.clear(size, math.MaxInt64)
 	}
 	n.seen.size = size
 	n.mtime = time.Now()
@@ -93,7 +139,7 @@ func (n *inode) clear(from, to int64) {
 		case begin >= end:
 		case end-begin == pageSize || (begin == i*pageSize && to >= n.seen.size):
 			delete(n.seen.pages, i)
-			n.dirty[i] = struct{}{}
+			n.touch(i)
 		default:
 			clear(n.writable(i)[begin-i*pageSize : end-i*pageSize])
 		}
@@ -113,6 +159,12 @@ func (n *inode) sync() {
 	clear(n.dirty)
 }
 
+// fail is an fsync that fails: what it should have made durable is taken for clean.
+func (n *inode) fail() {
+	maps.Copy(n.dropped, n.dirty)
+	clear(n.dirty)
+}
+
 // syncSize makes the size durable without the content: what is new reads as zero, what is cut off is gone.
 func (n *inode) syncSize() {
 	size := n.seen.size
@@ -126,7 +178,7 @@ func (n *inode) syncSize() {
 			n.durable.pages[i] = &short
 		}
 		if n.seen.pages[i] != n.durable.pages[i] {
-			n.dirty[i] = struct{}{}
+			n.touch(i)
 		}
 	}
 	n.durable.size = size
@@ -138,9 +190,11 @@ func (n *inode) lose(l *Loss, visited map[*inode]bool) {
 		return
 	}
 	visited[n] = true
-	l.Pages += len(n.dirty)
+	l.Pages += len(n.dirty) + len(n.dropped)
 	n.seen = content{size: n.durable.size, pages: maps.Clone(n.durable.pages)}
 	clear(n.dirty)
+	clear(n.dropped)
+	n.names = 0
 	for name, child := range n.entries {
 		if n.durableEntries[name] != child {
 			l.Entries++
@@ -154,5 +208,6 @@ func (n *inode) lose(l *Loss, visited map[*inode]bool) {
 	n.entries = maps.Clone(n.durableEntries)
 	for _, child := range n.entries {
 		child.lose(l, visited)
+		child.names++
 	}
 }
