@@ -51,16 +51,20 @@ type harm struct {
 	low, high time.Duration
 	// strike does it, and returns what ends it: nil when nothing is left to end. It is called from the storm's goroutine, as the cure is, and
 	// must return soon. errSpared says that there was nobody to do it to; any other error ends the run. A strike that
-	// returns without error has seen that the fault took effect.
+	// returns without error has seen that the fault took effect. A cure may answer errNotYet and is called again.
 	strike func(context.Context, *storm) (cure func(context.Context) error, err error)
 }
 
-// errSpared says that no member or link was free for a harm just now.
-var errSpared = errors.New("nobody to do it to")
+var (
+	// errSpared says that no member or link was free for a harm just now.
+	errSpared = errors.New("nobody to do it to")
+	// errNotYet says that a cure has not worked so far and is to be tried again soon.
+	errNotYet = errors.New("not yet")
+)
 
 // families are all harms there are.
 func families() []family {
-	return []family{processHarms()}
+	return []family{processHarms(), memberHarms()}
 }
 
 func kindsOfHarm() string {
@@ -79,13 +83,15 @@ func kindsOfHarm() string {
 // and every group must take writes again.
 type storm struct {
 	*trial
-	rng    *rand.Rand
-	harms  []harm
-	active []*active
-	busy   map[*procs.Member]string // members whose process is being harmed, and how
-	bitten map[string]int           // harms done, by kind
-	spared map[string]int
-	calms  int
+	rng     *rand.Rand
+	harms   []harm
+	active  []*active
+	busy    map[*procs.Member]string // members whose process is being harmed, and how
+	bitten  map[string]int           // harms done, by kind
+	spared  map[string]int
+	weak    *procs.Member // has lost its data, or what it has cannot be trusted; until it is whole, no other may lose any
+	visitor *procs.Member // is no member for long
+	calms   int
 }
 
 // active is a harm that is being done.
@@ -248,17 +254,42 @@ func (s *storm) cureDue(ctx context.Context, now time.Duration) error {
 			i++
 			continue
 		}
-		s.active = slices.Delete(s.active, i, i+1)
-		if err := a.cure(ctx); err != nil {
+		err := a.cure(ctx)
+		if errors.Is(err, errNotYet) {
+			a.ends = s.rec.Clock.Now() + again
+			i++
+			continue
+		}
+		if err != nil {
 			return fmt.Errorf("end of %s: %w", a.kind, err)
 		}
+		s.active = slices.Delete(s.active, i, i+1)
 	}
 	return nil
 }
 
+// again is how long after errNotYet a cure is tried again.
+const again = 200 * time.Millisecond
+
+// cureAll ends all harms. Cures that depend on each other get several turns.
+func (s *storm) cureAll(ctx context.Context) error {
+	end := s.rec.Clock.Now() + 2*heals
+	for {
+		if err := s.cureDue(ctx, history.Never); err != nil || len(s.active) == 0 {
+			return err
+		}
+		if s.rec.Clock.Now() > end {
+			return s.notHealed(ctx, fmt.Errorf("%s could not be cured within %v", s.active[0].kind, 2*heals))
+		}
+		if err := pause(ctx, again); err != nil {
+			return err
+		}
+	}
+}
+
 // calm ends all harms and waits until every group takes writes, which must be soon (MR-8).
 func (s *storm) calm(ctx context.Context) error {
-	if err := s.cureDue(ctx, history.Never); err != nil {
+	if err := s.cureAll(ctx); err != nil {
 		return err
 	}
 	begin := s.rec.Clock.Now()
