@@ -64,7 +64,7 @@ var (
 
 // families are all harms there are.
 func families() []family {
-	return []family{processHarms(), memberHarms()}
+	return []family{processHarms(), memberHarms(), diskHarms(), networkHarms()}
 }
 
 func kindsOfHarm() string {
