@@ -24,6 +24,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		usage(stderr)
 		return 2
 	}
+	if args[0] == "ledger" {
+		if err := writeLedger(args[1:], stderr); err != nil {
+			fmt.Fprintln(stderr, "torture:", err)
+			return 2
+		}
+		return 0
+	}
 	s, ok := find(args[0])
 	if !ok {
 		usage(stderr)
@@ -40,6 +47,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	fmt.Fprintf(stdout, "torture %s seed=%d kind=%s members=%d groups=%d\n", s.name, o.seed, o.kind, o.members, o.groups)
 	rep := execute(ctx, s, o, stdout)
 	rep.write(stdout)
+	if o.ledger != "" {
+		if err := rep.enter(o.ledger, o.binary); err != nil {
+			fmt.Fprintln(stderr, "torture:", err)
+			return 2
+		}
+	}
 	if !rep.Pass {
 		return 1
 	}
@@ -51,4 +64,5 @@ func usage(w io.Writer) {
 	for _, s := range scenarios() {
 		fmt.Fprintf(w, "  %-10s %s\n", s.name, s.about)
 	}
+	fmt.Fprintln(w, "  ledger     no run: write docs/reliability.md from the runs that were made with --ledger")
 }

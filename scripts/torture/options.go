@@ -24,6 +24,7 @@ type options struct {
 	binary   string
 	kind     procs.Kind
 	keep     bool
+	ledger   string // file to which the run is added
 	dir      string // where everything of the run lies; chosen when empty
 
 	snapshotCount int
@@ -60,6 +61,7 @@ func (o *options) common(f *flag.FlagSet) {
 	f.DurationVar(&o.duration, "duration", o.duration, "time under load")
 	f.StringVar(&o.binary, "binary", "", "server to run (default bin/witan, or etcd from PATH)")
 	f.StringVar((*string)(&o.kind), "kind", string(procs.Witan), "witan or etcd")
+	f.StringVar(&o.ledger, "ledger", "", "add a line about this run to a file, from which the command ledger makes docs/reliability.md")
 	f.BoolVar(&o.keep, "keep", false, "keep data, logs and the history when the run fails")
 	f.IntVar(&o.snapshotCount, "snapshot-count", o.snapshotCount, "passed to the server when not 0")
 }
