@@ -44,6 +44,8 @@ type Config struct {
 	// the cluster but without its data take its own place under a new id.
 	ReplaceLostSelf bool
 
+	mistaken bool // it founded a cluster once and was told that there is one
+
 	// StrictReconfig refuses membership changes after which the started
 	// members would not be a quorum.
 	StrictReconfig bool

@@ -135,13 +135,11 @@ func (n *Node) enterEither(ctx context.Context) (*identity, error) {
 	}
 	for {
 		answers := n.askOthers(ctx, askTimeout)
-		if len(answers) == 0 {
+		if len(answers) == 0 && !n.cfg.mistaken {
 			return id, nil
 		}
-		for _, m := range answers[0].members {
-			if m.ID == id.MemberID && m.Name == "" {
-				return id, nil // the others have begun and wait for this one
-			}
+		if awaited(answers, id) {
+			return id, nil
 		}
 		joined, err := n.enterBy(ctx, answers, peer.JoinRequest{Add: true, Replace: n.cfg.ReplaceLostSelf})
 		if err == nil || errors.As(err, new(*peer.RefusedError)) {
@@ -156,6 +154,11 @@ func (n *Node) enterEither(ctx context.Context) (*identity, error) {
 	}
 }
 
+// awaited says whether the others have begun and wait for this process.
+func awaited(answers []answer, id *identity) bool {
+	return len(answers) > 0 && slices.ContainsFunc(answers[0].members, func(m peer.Member) bool { return m.ID == id.MemberID && m.Name == "" })
+}
+
 // enterBy asks those that answered, one after the other, to take this process in.
 func (n *Node) enterBy(ctx context.Context, answers []answer, j peer.JoinRequest) (*identity, error) {
 	instance, err := loadInstance(n.cfg.DataDir)
@@ -163,6 +166,9 @@ func (n *Node) enterBy(ctx context.Context, answers []answer, j peer.JoinRequest
 		return nil, err
 	}
 	j.Instance, j.PeerURLs = instance, slices.Sorted(slices.Values(n.cfg.AdvertisePeerURLs))
+	if len(answers) == 0 {
+		return nil, errors.New("cluster: no other member answers")
+	}
 	var failures []error
 	for _, a := range answers {
 		taken, err := peer.Join(ctx, a.url, j)

@@ -61,13 +61,14 @@ type Node struct {
 // data directory, when neither Join nor the initial cluster is looked at. It returns once the member has caught up with a quorum and
 // has published its name and client URLs, or when ctx ends.
 func Open(ctx context.Context, cfg Config) (*Node, error) {
-	n, err := open(ctx, cfg)
-	if again, discardErr := mistakenFounder(&cfg, err); discardErr != nil {
-		return nil, errors.Join(err, discardErr)
-	} else if again {
-		n, err = open(ctx, cfg)
+	for {
+		n, err := open(ctx, cfg)
+		again, discardErr := mistakenFounder(&cfg, err)
+		if !again || discardErr != nil {
+			return n, errors.Join(err, discardErr)
+		}
+		cfg.mistaken = true
 	}
-	return n, err
 }
 
 func open(ctx context.Context, cfg Config) (_ *Node, err error) {
