@@ -28,15 +28,15 @@ const (
 	redialPause  = 100 * time.Millisecond
 )
 
-// dial opens a raft connection to a member, trying its peer URLs in turn.
-func (t *Transport) dial(ctx context.Context, member uint64) (net.Conn, error) {
+// dial opens a raft connection to a member, trying its peer URLs in turn. Whoever asks for pulses must read them.
+func (t *Transport) dial(ctx context.Context, member uint64, pulses bool) (*dialed, error) {
 	urls := t.cfg.Addresses(member)
 	if len(urls) == 0 {
 		return nil, fmt.Errorf("%w: %x", errNoAddress, member)
 	}
 	var failures []error
 	for _, u := range urls {
-		conn, err := t.dialURL(ctx, member, u)
+		conn, err := t.dialURL(ctx, member, u, pulses)
 		if err == nil {
 			return conn, nil
 		}
@@ -48,14 +48,20 @@ func (t *Transport) dial(ctx context.Context, member uint64) (net.Conn, error) {
 // Probe opens a raft connection to a member and closes it again. It finds out
 // whether the member still takes this one for one of the cluster.
 func (t *Transport) Probe(ctx context.Context, member uint64) error {
-	conn, err := t.dial(ctx, member)
+	conn, err := t.dial(ctx, member, false)
 	if err != nil {
 		return err
 	}
 	return conn.Close()
 }
 
-func (t *Transport) dialURL(ctx context.Context, member uint64, raw string) (net.Conn, error) {
+// dialed is a raft connection, and whether the other side says now and then that bytes arrive.
+type dialed struct {
+	net.Conn
+	pulses bool
+}
+
+func (t *Transport) dialURL(ctx context.Context, member uint64, raw string, pulses bool) (*dialed, error) {
 	u, err := url.Parse(raw)
 	if err != nil {
 		return nil, fmt.Errorf("peer: %w", err)
@@ -65,34 +71,38 @@ func (t *Transport) dialURL(ctx context.Context, member uint64, raw string) (net
 	if err != nil {
 		return nil, fmt.Errorf("peer: %w", err)
 	}
-	if err := t.upgrade(conn, member, u.Host); err != nil {
+	pulses, err = t.upgrade(conn, member, u.Host, pulses)
+	if err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("peer: %s: %w", raw, err)
 	}
-	return conn, nil
+	return &dialed{conn, pulses}, nil
 }
 
-// upgrade turns a fresh connection into one for raft frames.
-func (t *Transport) upgrade(conn net.Conn, member uint64, host string) error {
+// upgrade turns a fresh connection into one for raft frames. It says whether there will be pulses, which an older member does not send.
+func (t *Transport) upgrade(conn net.Conn, member uint64, host string, ask bool) (pulses bool, err error) {
 	if err := conn.SetDeadline(time.Now().Add(dialTimeout)); err != nil {
-		return err
+		return false, err
 	}
 	req, err := http.NewRequest(http.MethodGet, "http://"+host+raftPath, nil)
 	if err != nil {
-		return err
+		return false, err
 	}
 	req.Header.Set("Connection", "Upgrade")
 	req.Header.Set("Upgrade", raftProtocol)
 	req.Header.Set(headerCluster, Target(t.cfg.Cluster))
 	req.Header.Set(headerFrom, Target(t.cfg.Self))
 	req.Header.Set(headerTo, Target(member))
+	if ask {
+		req.Header.Set(headerPulse, "1")
+	}
 	t.cfg.Origin.set(req.Header)
 	if err := req.Write(conn); err != nil {
-		return err
+		return false, err
 	}
 	resp, err := http.ReadResponse(bufio.NewReader(conn), req)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusSwitchingProtocols {
@@ -100,12 +110,12 @@ func (t *Transport) upgrade(conn net.Conn, member uint64, host string) error {
 		if refusals[resp.StatusCode] != nil && t.cfg.Refused != nil {
 			t.cfg.Refused(member, err)
 		}
-		return err
+		return false, err
 	}
 	if err := t.admit(member, resp.Header); err != nil {
-		return err
+		return false, err
 	}
-	return conn.SetDeadline(time.Time{})
+	return resp.Header.Get(headerPulse) != "", conn.SetDeadline(time.Time{})
 }
 
 // messageConn sends message batches to one member. Dragonboat calls it from
@@ -116,41 +126,6 @@ type messageConn struct {
 	link   *link // nil when not connected
 	buf    []byte
 	nextAt time.Time // no dial before
-}
-
-// link is an outgoing connection and a goroutine that notices its end. Nothing
-// is ever read from it; but without reading, the first message after the other
-// side has gone is written into the void, and between two followers that
-// message is the vote a new leader needs.
-type link struct {
-	net.Conn
-	gone chan struct{} // closed when the other side has closed
-}
-
-func newLink(conn net.Conn) *link {
-	l := &link{Conn: conn, gone: make(chan struct{})}
-	go func() {
-		defer close(l.gone)
-		var b [1]byte
-		_, _ = conn.Read(b[:]) // returns when either side closes
-		conn.Close()
-	}()
-	return l
-}
-
-func (l *link) alive() bool {
-	select {
-	case <-l.gone:
-		return false
-	default:
-		return true
-	}
-}
-
-// close ends the link and its goroutine.
-func (l *link) close() {
-	l.Close()
-	<-l.gone
 }
 
 // Close implements raftio.IConnection.
@@ -193,6 +168,7 @@ func (c *messageConn) send(frame []byte) bool {
 	if c.link == nil && !c.connect() {
 		return false
 	}
+	c.link.expect()
 	if err := writeFrame(c.link, frame); err != nil {
 		c.t.cfg.Logger.Debug().Err(err).Str("member", Target(c.to)).Msg("connection to peer broke")
 		c.drop()
@@ -205,13 +181,13 @@ func (c *messageConn) connect() bool {
 	if time.Now().Before(c.nextAt) {
 		return false
 	}
-	conn, err := c.t.dial(c.t.ctx, c.to)
+	conn, err := c.t.dial(c.t.ctx, c.to, true)
 	if err != nil {
 		c.nextAt = time.Now().Add(redialPause)
 		c.t.cfg.Logger.Debug().Err(err).Str("member", Target(c.to)).Msg("cannot connect to peer")
 		return false
 	}
-	c.link = newLink(conn)
+	c.link = newLink(conn.Conn, conn.pulses)
 	return true
 }
 

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"runtime/debug"
@@ -21,6 +22,7 @@ type inbound struct {
 	conn   net.Conn
 	from   uint64
 	origin Origin
+	pulses bool // the sender wants to know that bytes arrive
 }
 
 // ServeHTTP upgrades a request of a member of this cluster to a raft
@@ -77,7 +79,7 @@ func (t *Transport) identify(r *http.Request) (*inbound, error) {
 		return nil, fmt.Errorf("%q is not another member of this cluster", r.Header.Get(headerFrom))
 	}
 	origin, err := originOf(r.Header)
-	return &inbound{from: from, origin: origin}, err
+	return &inbound{from: from, origin: origin, pulses: r.Header.Get(headerPulse) != ""}, err
 }
 
 func (t *Transport) track(in *inbound) bool {
@@ -110,14 +112,15 @@ func (t *Transport) serve(in *inbound, rw *bufio.ReadWriter) {
 		}
 	}()
 	_ = in.conn.SetDeadline(time.Now().Add(dialTimeout))
-	if err := t.welcome(rw); err != nil {
+	if err := t.welcome(in, rw); err != nil {
 		return
 	}
 	_ = in.conn.SetWriteDeadline(time.Time{})
+	frames := in.frames(rw.Reader)
 	var buf bytes.Buffer
 	for {
 		_ = in.conn.SetReadDeadline(time.Now().Add(idleTimeout))
-		kind, payload, err := readFrame(rw, &buf)
+		kind, payload, err := readFrame(frames, &buf)
 		if err == nil {
 			err = t.handle(in.from, kind, payload)
 		}
@@ -132,10 +135,22 @@ func (t *Transport) serve(in *inbound, rw *bufio.ReadWriter) {
 	}
 }
 
+// frames is what arrives on the connection, after what was read with the request.
+func (in *inbound) frames(r *bufio.Reader) io.Reader {
+	if !in.pulses {
+		return r
+	}
+	early, _ := r.Peek(r.Buffered())
+	return bufio.NewReader(io.MultiReader(bytes.NewReader(early), &pulsing{Conn: in.conn}))
+}
+
 // welcome answers the upgrade, and says what this member runs from.
-func (t *Transport) welcome(rw *bufio.ReadWriter) error {
+func (t *Transport) welcome(in *inbound, rw *bufio.ReadWriter) error {
 	h := http.Header{"Connection": {"Upgrade"}, "Upgrade": {raftProtocol}}
 	t.cfg.Origin.set(h)
+	if in.pulses {
+		h.Set(headerPulse, "1")
+	}
 	if _, err := rw.WriteString("HTTP/1.1 101 Switching Protocols\r\n"); err != nil {
 		return err
 	}

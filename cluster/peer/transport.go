@@ -139,11 +139,11 @@ func (t *Transport) GetSnapshotConnection(ctx context.Context, target string) (r
 	if err != nil {
 		return nil, fmt.Errorf("peer: target %q: %w", target, err)
 	}
-	conn, err := t.dial(ctx, id)
+	conn, err := t.dial(ctx, id, false) // unread pulses would make its end an RST, which overtakes chunks
 	if err != nil {
 		return nil, err
 	}
-	return &snapshotConn{conn: conn}, nil
+	return &snapshotConn{conn: conn.Conn}, nil
 }
 
 // Alive reports whether raft traffic from the member arrived lately, and since
