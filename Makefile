@@ -76,7 +76,7 @@ conformance: build bin/conformance ## compare with etcd 3.4, scripted and random
 	done
 
 .PHONY: torture
-torture: build bin/torture ## a quick round of clusters under load and faults
+torture: build bin/torture bin/witan-torture ## a quick round of clusters under load and faults
 	bin/torture quick $(ARGS)
 
 .PHONY: bench
@@ -102,6 +102,11 @@ clean: ## remove bin/ and the data of make run and make cluster
 .PHONY: bin/conformance bin/torture bin/bench
 bin/conformance bin/torture bin/bench: bin/%:
 	go build -trimpath -o $@ ./scripts/$*
+
+# Nothing of what -tags torture adds is in a release (docs/design.md §9).
+.PHONY: bin/witan-torture
+bin/witan-torture:
+	CGO_ENABLED=0 go build -trimpath -tags torture -ldflags '$(LDFLAGS)' -o $@ ./cmd/witan
 
 $(LINT):
 	@mkdir -p $(@D)

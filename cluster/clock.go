@@ -44,8 +44,8 @@ type advance struct {
 	at time.Time
 }
 
-// runClock runs the clock of a group.
-func (g *group) runClock(ctx context.Context) {
+// runClock runs the clock of a group, as now says that time passes.
+func (g *group) runClock(ctx context.Context, now func() time.Time) {
 	ticker := time.NewTicker(advanceEvery)
 	defer ticker.Stop()
 	c := groupClock{send: func(cmd store.Command) error {
@@ -60,7 +60,7 @@ func (g *group) runClock(ctx context.Context) {
 		}
 		clock, keys := g.st.Clock()
 		term, leading := g.leading()
-		c.step(time.Now(), clock, term, leading && keys > 0)
+		c.step(now(), clock, term, leading && keys > 0)
 	}
 }
 

@@ -65,6 +65,9 @@ type Config struct {
 	Heartbeat       time.Duration // between a leader's heartbeats
 	ElectionTimeout time.Duration // without a leader until a member stands for election, on average
 
+	// Now is what group clocks are measured with (design §5); nil means time.Now.
+	Now func() time.Time
+
 	Logger  zerolog.Logger
 	Version string // served on the peer port
 }

@@ -49,7 +49,10 @@ type Node struct {
 	expelling sync.Once
 	// stopping ends what waits inside; it is closed before anything else closes.
 	stopping chan struct{}
-	stop     context.CancelFunc // of the background work
+	ending   sync.Once
+	halted   atomic.Pointer[error] // why nothing is written any more
+	panics   *func(string)         // see takePanics
+	stop     context.CancelFunc    // of the background work
 	wg       sync.WaitGroup
 	caught   atomic.Bool
 	readOnly atomic.Bool // the disk is nearly full
@@ -75,6 +78,9 @@ func open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
 	n := &Node{
 		cfg: cfg, started: time.Now(),
 		log:      cfg.Logger.With().Str("component", "cluster").Logger(),
@@ -98,11 +104,11 @@ func open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	if err := n.openStores(); err != nil {
 		return nil, err
 	}
-	if err := n.startRaft(); err != nil {
+	if err := n.unlessHalted(n.startRaft); err != nil {
 		return nil, err
 	}
 	n.startBackground()
-	if err := n.catchUp(ctx); err != nil {
+	if err := n.unlessHalted(func() error { return n.catchUp(ctx) }); err != nil {
 		return nil, err
 	}
 	n.caught.Store(true)
@@ -214,6 +220,7 @@ func (n *Node) openStores() error {
 		g := &group{
 			raftGroup: raftGroup{shard: keyShard(i), timeout: timeout, lead: newLeadership(), stopped: n.stopping},
 			id:        i, self: n.id.MemberID, boot: n.boot, seed: n.id.Seed,
+			halt:  n.halt,
 			log:   n.log.With().Int("group", i).Logger(),
 			st:    st,
 			hub:   watch.NewHub(st, st.Frontier(), tailBytes),
@@ -262,11 +269,12 @@ func (n *Node) openLog() (timing, error) {
 	}
 	t := newTiming(&n.cfg)
 	var err error
-	log := durableLogFactory{applied: n.appliedOnDisk}
+	log := durableLogFactory{applied: n.appliedOnDisk, halt: n.halt}
 	if n.nh, err = newNodeHost(nodeHostConfig(&n.cfg, n.id, t, n.transport, log, listener)); err != nil {
 		return timing{}, err
 	}
 	n.raft.Store(n.nh)
+	n.takePanics()
 	return t, nil
 }
 
@@ -364,11 +372,11 @@ func (n *Node) startBackground() {
 	ctx, stop := context.WithCancel(context.Background())
 	n.stop = stop
 	for _, g := range n.groups {
-		n.wg.Go(func() { g.runClock(ctx) })
+		n.wg.Go(func() { g.runClock(ctx, n.cfg.Now) })
 		n.wg.Go(func() {
 			select {
 			case <-g.st.Failed():
-				n.fail(fmt.Errorf("cluster: group %d: %w", g.id, g.st.Err()))
+				n.halt(diskError(fmt.Sprintf("group %d", g.id), g.st.Err()))
 			case <-ctx.Done():
 			}
 		})

@@ -27,6 +27,7 @@ type program struct {
 
 	serving sync.WaitGroup
 	ended   chan error // why a listener is served no longer
+	seam    *seam
 
 	stopBackups context.CancelFunc // nil when there are none to make
 }
@@ -54,10 +55,14 @@ func open(ctx context.Context, c config, log zerolog.Logger) (p *program, err er
 	if err := c.discover(ctx, log); err != nil {
 		return p, err
 	}
-	if p.node, err = cluster.Open(ctx, c.cluster(log)); err != nil {
+	if p.seam, err = openSeam(); err != nil {
+		return p, err
+	}
+	if p.node, err = cluster.Open(ctx, p.seam.cluster(c.cluster(log))); err != nil {
 		return p, fmt.Errorf("opening the member: %w", err)
 	}
-	p.server = httpapi.NewServer(p.node, c.api(log))
+	p.seam.serve(p.node)
+	p.server = httpapi.NewServer(p.node, p.seam.api(c.api(log)))
 	p.serve(make(slots, files-reservedFiles))
 	p.startBackups()
 	return p, nil
@@ -112,6 +117,7 @@ func (p *program) close() error {
 		_ = l.Close() // the server has closed those it served
 	}
 	p.serving.Wait()
+	p.seam.close()
 	if p.node != nil {
 		if err := p.node.Close(); err != nil {
 			errs = append(errs, fmt.Errorf("closing the member: %w", err))
