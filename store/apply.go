@@ -42,7 +42,7 @@ func (s *Store) ApplyEntry(raftIndex uint64, commands []Command, results []Resul
 		st.head.raftIndex = raftIndex
 		r := s.run(&st, &commands[i])
 		if st.err != nil {
-			return results, s.broken(st.err)
+			return results, s.broken(s.suspect(st.err))
 		}
 		s.publish(&st)
 		r.Index = st.head.frontier

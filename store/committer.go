@@ -75,15 +75,17 @@ func (c *committer) room() error {
 	return c.err
 }
 
-// fail notes that the store is broken. The first reason stays.
-func (c *committer) fail(err error) {
+// fail notes that the store is broken, and reports whether that is news. The first reason stays.
+func (c *committer) fail(err error) (first bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.err == nil {
-		c.err = err
-		close(c.failed)
-		c.moved.Broadcast()
+	if c.err != nil {
+		return false
 	}
+	c.err = err
+	close(c.failed)
+	c.moved.Broadcast()
+	return true
 }
 
 // finish makes everything that waits, or comes later, end with ErrClosed.
@@ -117,7 +119,7 @@ func (c *committer) reason() error {
 	return c.err
 }
 
-// runCommitter is the package's one goroutine.
+// runCommitter is one of the store's two goroutines; the other one is patrol.
 func (s *Store) runCommitter() {
 	c := &s.commit
 	defer close(c.stopped)

@@ -39,6 +39,11 @@ type database struct {
 	badger *badger.DB
 	dir    string
 
+	testifying sync.Mutex // guards said and writes of witness
+	witness    *os.File
+	said       witness
+	manifest   uint64 // highest number of a table in the manifest when it was opened
+
 	// Used by the committer only.
 	ledger uint64 // version of the newest ledger record
 	big    int64  // bytes that went into the value log since it was last collected
@@ -67,17 +72,33 @@ func openBadger(o badger.Options) (_ *database, err error) {
 			err = fmt.Errorf("store: open %s: %v: %w", dir, r, ErrDamaged)
 		}
 	}()
-	if err := checkTables(dir); err != nil {
-		return nil, err
-	}
 	if err := removeUnborn(dir); err != nil {
 		return nil, fmt.Errorf("store: open %s: %w", dir, err)
+	}
+	manifest, err := checkFiles(dir)
+	if err != nil {
+		return nil, err
 	}
 	b, err := badger.OpenManaged(o)
 	if err != nil {
 		return nil, fmt.Errorf("store: open %s: %w: %w", dir, err, ErrDamaged)
 	}
-	return &database{badger: b, dir: dir, holds: map[uint64]int{}, closed: make(chan struct{})}, nil
+	d := &database{badger: b, dir: dir, manifest: manifest, holds: map[uint64]int{}, closed: make(chan struct{})}
+	if d.witness, d.said, err = openWitness(dir); err != nil {
+		return nil, errors.Join(err, b.Close())
+	}
+	return d, nil
+}
+
+// checkFiles verifies what Badger does not, and returns the highest number of a table in the manifest.
+func checkFiles(dir string) (manifest uint64, err error) {
+	if err := checkTables(dir); err != nil {
+		return 0, err
+	}
+	if err := checkMemtables(dir); err != nil {
+		return 0, err
+	}
+	return highestTable(dir)
 }
 
 // removeUnborn removes log files that a power cut caught between their creation
@@ -117,7 +138,7 @@ func badgerOptions(dir string, log zerolog.Logger) badger.Options {
 		WithNumCompactors(2).WithNumLevelZeroTables(4).
 		WithBlockCacheSize(8 << 20).WithIndexCacheSize(8 << 20).
 		WithCompression(options.Snappy).
-		WithChecksumVerificationMode(options.OnBlockRead).
+		WithChecksumVerificationMode(options.OnBlockRead).WithVerifyValueChecksum(true).
 		WithValueThreshold(bigValue).WithValueLogFileSize(16 << 20).
 		WithNumVersionsToKeep(1).WithNumGoroutines(1).
 		WithMetricsEnabled(false)
@@ -166,7 +187,14 @@ func (d *database) retire(remove bool) {
 }
 
 func (d *database) close() {
-	d.err = d.badger.Close()
+	highest := d.newestTable()
+	if d.err = d.badger.Close(); d.err == nil && !d.remove {
+		d.testify(witness{table: highest})
+	}
+	d.testifying.Lock()
+	d.err = errors.Join(d.err, d.witness.Close())
+	d.witness = nil
+	d.testifying.Unlock()
 	if d.remove {
 		d.err = errors.Join(d.err, os.RemoveAll(d.dir))
 	}
@@ -387,6 +415,7 @@ func (d *database) writeLedger(record []byte) error {
 		return fmt.Errorf("store: write ledger: %w", err)
 	}
 	d.ledger++
+	d.testify(witness{ledger: d.ledger})
 	return nil
 }
 

@@ -44,7 +44,7 @@ func (s *Store) unreadable(err error) *Error {
 	if errors.Is(err, errGone) {
 		return &Error{Code: CodeEventIndexCleared, Cause: err.Error(), Index: h.frontier}
 	}
-	return &Error{Code: CodeRaftInternal, Cause: err.Error(), Index: h.frontier}
+	return &Error{Code: CodeRaftInternal, Cause: s.suspect(err).Error(), Index: h.frontier}
 }
 
 func (s *Store) read(v *view, k Key, recursive bool, at uint64) (*Event, *Error) {

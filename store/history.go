@@ -85,7 +85,7 @@ func (s *Store) readEvents(v *view, from, to uint64, max int) ([]*Event, error) 
 		events = append(events, e)
 		return len(events) < max
 	})
-	return events, errors.Join(err, failed)
+	return events, s.suspect(errors.Join(err, failed))
 }
 
 // readEvent makes the event again that left the given trace.

@@ -151,7 +151,7 @@ func itemValue(item *badger.Item) (value string, err error) {
 		return nil
 	})
 	if err != nil {
-		return "", fmt.Errorf("store: read: %w", err)
+		return "", fmt.Errorf("store: read: %w: %w", err, ErrDamaged)
 	}
 	return value, nil
 }
@@ -175,7 +175,7 @@ func itemVersions(item *badger.Item, each func(version) bool) error {
 		return decodePack(unsafe.String(unsafe.SliceData(b), len(b)), itemIndex(item), each)
 	})
 	if err != nil {
-		return fmt.Errorf("store: read: %w", err)
+		return fmt.Errorf("store: read: %w: %w", err, ErrDamaged)
 	}
 	return nil
 }
@@ -224,7 +224,7 @@ func (d *database) look(place []byte, at, end uint64) (_ version, ok bool, oldes
 	case errors.Is(err, badger.ErrKeyNotFound):
 		return version{gone: true}, true, 0, nil
 	case err != nil:
-		return version{}, false, 0, fmt.Errorf("store: read: %w", err)
+		return version{}, false, 0, fmt.Errorf("store: read: %w: %w", err, ErrDamaged)
 	case itemIndex(item) <= at:
 		value, err := itemValue(item)
 		return version{index: itemIndex(item), value: value}, true, 0, err

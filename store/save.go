@@ -126,7 +126,7 @@ func (p *pager) fill(stop <-chan struct{}) error {
 	if p.more {
 		p.from = p.page[len(p.page)-1].place + "\x00"
 	}
-	return err
+	return p.store.suspect(err)
 }
 
 // take returns the next node.

@@ -103,11 +103,11 @@ func (n *Snapshot) WriteTo(w io.Writer, stop <-chan struct{}) error {
 		return fmt.Errorf("store: write snapshot: %w", err)
 	}
 	if err := out.history(&n.view, n.store.interrupted(stop)); err != nil {
-		return fmt.Errorf("store: write snapshot: %w", err)
+		return fmt.Errorf("store: write snapshot: %w", n.store.suspect(err))
 	}
 	for _, space := range []byte{spaceNode, spaceQueue} {
 		if err := out.space(&n.view, space, n.store.interrupted(stop)); err != nil {
-			return fmt.Errorf("store: write snapshot: %w", err)
+			return fmt.Errorf("store: write snapshot: %w", n.store.suspect(err))
 		}
 	}
 	if err := out.end(); err != nil {

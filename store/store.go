@@ -22,6 +22,11 @@ type Options struct {
 	// gets the index after it. A store that has data keeps its own.
 	FirstIndex uint64
 
+	// Must says that there is a store: none at all is a damaged one.
+	Must bool
+	// Rebuild opens a store that was condemned, and makes one if there is none.
+	Rebuild bool
+
 	History       int           // events kept for watchers that ask for the past; 0 means 100,000
 	FlushInterval time.Duration // longest time between Apply and the disk; 0 means 250 ms
 	Logger        zerolog.Logger
@@ -79,6 +84,7 @@ type Store struct {
 
 	lock      *os.File // of the directory, held until the store is closed
 	closing   chan struct{}
+	patrols   sync.WaitGroup
 	closeOnce sync.Once
 	closeErr  error
 
@@ -111,6 +117,11 @@ func Open(o Options) (_ *Store, err error) {
 			s.lock.Close()
 		}
 	}()
+	if !o.Rebuild {
+		if err := condemned(o.Dir); err != nil {
+			return nil, err
+		}
+	}
 	if err := s.openCurrent(); err != nil {
 		return nil, err
 	}
@@ -119,6 +130,7 @@ func Open(o Options) (_ *Store, err error) {
 		return nil, err
 	}
 	go s.runCommitter()
+	s.patrols.Go(s.patrol)
 	return s, nil
 }
 
@@ -126,6 +138,9 @@ func Open(o Options) (_ *Store, err error) {
 func (s *Store) openCurrent() error {
 	seq, err := s.findDatabase()
 	if errors.Is(err, errNoDatabase) {
+		if s.opt.Must && !s.opt.Rebuild {
+			return fmt.Errorf("store: %s holds no store any more: %w", s.opt.Dir, ErrDamaged)
+		}
 		seq, err = 1, s.makeFirst()
 	}
 	if err != nil {
@@ -169,6 +184,9 @@ func (s *Store) openLedgerWith(o badger.Options) (_ *database, _ ledger, err err
 	}
 	if err != nil {
 		return nil, ledger{}, fmt.Errorf("store: %s: ledger: %w: %w", dir, err, ErrDamaged)
+	}
+	if err := db.contradicted(db.manifest); err != nil {
+		return nil, ledger{}, fmt.Errorf("store: %s: %w", dir, err)
 	}
 	l, err := decodeLedger(record)
 	if err != nil {
@@ -282,6 +300,7 @@ func (s *Store) Close() error {
 
 func (s *Store) shutDown() error {
 	close(s.closing)
+	s.patrols.Wait()
 	close(s.commit.stop)
 	<-s.commit.stopped
 	err := s.commit.reason()

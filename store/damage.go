@@ -1,0 +1,109 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// damagedFile stands in the directory of a store that must not be used again,
+// and says why.
+const damagedFile = "DAMAGED"
+
+// Condemn makes every later Open of the store in dir fail with ErrDamaged, but for one with Options.Rebuild.
+func Condemn(dir, reason string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	if err := writeSynced(filepath.Join(dir, damagedFile), []byte(reason+"\n")); err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	return syncDir(dir)
+}
+
+// Acquit undoes Condemn, when the store has been rebuilt.
+func (s *Store) Acquit() error {
+	if err := os.Remove(filepath.Join(s.opt.Dir, damagedFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("store: %w", err)
+	}
+	return syncDir(s.opt.Dir)
+}
+
+// condemned returns ErrDamaged if the store in dir must not be used.
+func condemned(dir string) error {
+	reason, err := os.ReadFile(filepath.Join(dir, damagedFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	return fmt.Errorf("store: %s: %.300s: %w", filepath.Join(dir, damagedFile), reason, ErrDamaged)
+}
+
+// suspect looks at why a read failed and returns that. If the store is damaged, it takes no
+// more commands and is not opened again: reads must not go on beside it, and
+// only another replica can tell what was there.
+func (s *Store) suspect(err error) error {
+	if !errors.Is(err, ErrDamaged) && !errors.Is(err, errMalformed) {
+		return err
+	}
+	if s.commit.fail(err) {
+		s.opt.Logger.Error().Err(err).Msg("the store is damaged; it is not used again, and rebuilt at the next start")
+		if condemnErr := Condemn(s.opt.Dir, err.Error()); condemnErr != nil {
+			s.opt.Logger.Error().Err(condemnErr).Msg("that the store is damaged cannot be written down")
+		}
+	}
+	return err
+}
+
+const (
+	// patrolEvery is how often the database is looked after, and scrubEvery
+	// after how many rounds a table is read and verified again.
+	patrolEvery = time.Second
+	scrubEvery  = 20
+)
+
+// patrol tells the witness of new tables, and reads all tables again, one after the other.
+func (s *Store) patrol() {
+	ticker := time.NewTicker(patrolEvery)
+	defer ticker.Stop()
+	last := uint64(0)
+	for round := 1; ; round++ {
+		select {
+		case <-ticker.C:
+		case <-s.closing:
+			return
+		}
+		v, err := s.kv.latest()
+		if err != nil {
+			return
+		}
+		v.db.testify(witness{table: v.db.newestTable()})
+		if round%scrubEvery == 0 {
+			last = s.scrub(v.db, last)
+		}
+		v.release()
+	}
+}
+
+// scrub verifies the table after the one with a number, and returns its number.
+func (s *Store) scrub(db *database, after uint64) uint64 {
+	var next uint64
+	for _, t := range db.badger.Tables() {
+		if t.ID > after && (next == 0 || t.ID < next) {
+			next = t.ID
+		}
+	}
+	if next == 0 {
+		return 0
+	}
+	path := filepath.Join(db.dir, fmt.Sprintf("%06d.sst", next))
+	if err := checkTable(path); errors.Is(err, ErrDamaged) {
+		_ = s.suspect(err) // it is told by Failed
+	}
+	return next
+}
