@@ -133,9 +133,9 @@ func (n *Node) enterEither(ctx context.Context) (*identity, error) {
 	if err != nil {
 		return nil, err
 	}
-	for {
+	for heard := n.cfg.mistaken; ; {
 		answers := n.askOthers(ctx, askTimeout)
-		if len(answers) == 0 && !n.cfg.mistaken {
+		if heard = heard || len(answers) > 0; !heard {
 			return id, nil
 		}
 		if awaited(answers, id) {

@@ -36,14 +36,15 @@ func loadInstance(dir string) (uint64, error) {
 
 // mistakenFounder handles a process without data that heard nothing of the
 // others, set out to found a cluster, and was then told that it is a member
-// that lost its data, or that there is a cluster already. If it may replace itself, what it made meanwhile, which
+// that lost its data, or one that is removed (by an earlier try to replace itself, whose answer was
+// lost), or that there is a cluster already. If it may replace itself, what it made meanwhile, which
 // nobody has ever listened to, is thrown away, and again says to start over.
 func mistakenFounder(c *Config, openErr error) (again bool, err error) {
-	if !isAny(openErr, peer.ErrForeignData, peer.ErrOtherCluster) || c.Join != JoinAuto || !c.ReplaceLostSelf {
+	if !isAny(openErr, peer.ErrForeignData, peer.ErrOtherCluster, ErrExpelled) || c.Join != JoinAuto || !c.ReplaceLostSelf {
 		return false, nil
 	}
 	id, err := loadIdentity(c.DataDir)
-	if err != nil || id == nil || id.Published {
+	if err != nil || id == nil || id.Published || id.Joined {
 		return false, err
 	}
 	c.Logger.Warn().Err(openErr).Msg("starting over as a new member")

@@ -255,6 +255,13 @@ func TestLostAndOldDataIsRefused(t *testing.T) {
 		c.Nodes[2] = n
 		mustPut(t, c.Nodes[2], "/back", "yes")
 		c.Stop(2)
+		// Again: the member it sets out to be is removed by now.
+		c.PutData(2, "")
+		if n, err = lateFounder(t, c); err != nil {
+			t.Fatalf("a founder that is removed and may replace itself: %v", err)
+		}
+		c.Nodes[2] = n
+		c.Stop(2)
 		c.PutData(2, "")
 		c.Config(2).Join = cluster.JoinNew // its id is not a founder's any more
 		if err := refusedStart(t, c.Config(2)); !strings.Contains(err.Error(), "already been bootstrapped") {
