@@ -21,8 +21,12 @@ func (n *Node) Close() error {
 }
 
 func (n *Node) close() error {
+	n.leavePanics()
+	if n.halted.Load() != nil {
+		return n.abandon()
+	}
 	n.handOver()
-	close(n.stopping)
+	n.endWaits()
 	n.stop()
 	for _, g := range n.groups {
 		g.hub.Close()
@@ -43,6 +47,28 @@ func (n *Node) close() error {
 	n.wg.Wait()
 	for _, g := range n.groups {
 		errs = append(errs, g.st.Close())
+	}
+	if n.lock != nil {
+		errs = append(errs, n.lock.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// abandon lets go of what others could wait for. Raft and the stores stay as they are: goroutines that have met an error of
+// the disk hold locks in them, and closing would write.
+func (n *Node) abandon() error {
+	n.stop()
+	for _, g := range n.groups {
+		g.hub.Close()
+	}
+	if n.order != nil {
+		n.order.hub.Close()
+	}
+	var errs []error
+	if n.server != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), peerCloseTimeout)
+		_ = n.server.Close(ctx)
+		cancel()
 	}
 	if n.lock != nil {
 		errs = append(errs, n.lock.Close())

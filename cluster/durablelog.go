@@ -19,6 +19,7 @@ import (
 // disk, 0 if that is not known.
 type durableLogFactory struct {
 	applied func(shard uint64) uint64
+	halt    func(error) // what cannot be written ends the member
 }
 
 var _ config.LogDBFactory = durableLogFactory{}
@@ -28,7 +29,13 @@ var _ config.LogDBFactory = durableLogFactory{}
 func (durableLogFactory) Name() string { return "sharded-pebble" }
 
 // Create implements config.LogDBFactory.
-func (f durableLogFactory) Create(c config.NodeHostConfig, call config.LogDBCallback, dirs, walDirs []string) (raftio.ILogDB, error) {
+func (f durableLogFactory) Create(c config.NodeHostConfig, call config.LogDBCallback, dirs, walDirs []string) (_ raftio.ILogDB, err error) {
+	defer func() {
+		// Dragonboat would close what Pebble holds the locks of.
+		if p := recover(); p != nil {
+			err = panicked(p)
+		}
+	}()
 	db, err := newLogDB(c, call, dirs, walDirs)
 	if err != nil {
 		return nil, err
@@ -42,6 +49,7 @@ func (f durableLogFactory) Create(c config.NodeHostConfig, call config.LogDBCall
 	return &durableLog{
 		ILogDB:   db,
 		applied:  f.applied,
+		halt:     f.halt,
 		most:     deferMost,
 		written:  map[raftio.NodeInfo]raftpb.State{},
 		deferred: map[raftio.NodeInfo]raftpb.State{},
@@ -62,6 +70,7 @@ func (f durableLogFactory) Create(c config.NodeHostConfig, call config.LogDBCall
 type durableLog struct {
 	raftio.ILogDB
 	applied func(shard uint64) uint64
+	halt    func(error)
 	most    time.Duration // deferMost
 
 	mu       sync.Mutex // held over writes: the log store bears one writer
@@ -122,7 +131,7 @@ func (l *durableLog) saveLocked(updates []raftpb.Update, worker uint64) error {
 			updates[i].State = s
 		}
 	}
-	if err := l.ILogDB.SaveRaftState(updates, worker); err != nil {
+	if err := l.do(func() error { return l.ILogDB.SaveRaftState(updates, worker) }); err != nil {
 		return err
 	}
 	for i := range updates {
@@ -142,7 +151,6 @@ func (l *durableLog) writeDeferred() {
 	if l.closed {
 		return
 	}
-	// An error is met again by the next write, and ends the process there.
 	_ = l.writeDeferredLocked(slices.Collect(maps.Keys(l.deferred))...)
 }
 
@@ -166,7 +174,31 @@ func (l *durableLog) SaveSnapshots(updates []raftpb.Update) error {
 			return err
 		}
 	}
-	return l.ILogDB.SaveSnapshots(updates)
+	return l.do(func() error { return l.ILogDB.SaveSnapshots(updates) })
+}
+
+// do writes to the log. That it failed ends the member: Pebble, too, has no
+// way back, and panics with some of its locks held.
+func (l *durableLog) do(write func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = panicked(p)
+		}
+		if err != nil {
+			l.halt(diskError("write the raft log", err))
+		}
+	}()
+	return write()
+}
+
+// SaveBootstrapInfo implements raftio.ILogDB.
+func (l *durableLog) SaveBootstrapInfo(shard, replica uint64, b raftpb.Bootstrap) error {
+	return l.do(func() error { return l.ILogDB.SaveBootstrapInfo(shard, replica, b) })
+}
+
+// RemoveEntriesTo implements raftio.ILogDB.
+func (l *durableLog) RemoveEntriesTo(shard, replica, index uint64) error {
+	return l.do(func() error { return l.ILogDB.RemoveEntriesTo(shard, replica, index) })
 }
 
 // ReadRaftState implements raftio.ILogDB.
@@ -189,7 +221,7 @@ func (l *durableLog) RemoveNodeData(shard, replica uint64) error {
 	n := raftio.GetNodeInfo(shard, replica)
 	delete(l.written, n)
 	delete(l.deferred, n)
-	return l.ILogDB.RemoveNodeData(shard, replica)
+	return l.do(func() error { return l.ILogDB.RemoveNodeData(shard, replica) })
 }
 
 // Close implements raftio.ILogDB.

@@ -35,9 +35,10 @@ type raftGroup struct {
 type group struct {
 	raftGroup
 	id    int
-	self  uint64 // this member
-	boot  uint64 // a random number of this process
-	seed  string // of the state that the log continues (identity.Seed)
+	self  uint64      // this member
+	boot  uint64      // a random number of this process
+	seed  string      // of the state that the log continues (identity.Seed)
+	halt  func(error) // see Node.halt
 	log   zerolog.Logger
 	st    *store.Store
 	hub   *watch.Hub

@@ -31,6 +31,9 @@ func (l raftLogger) Errorf(format string, args ...any) {
 func (l raftLogger) Panicf(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	l.log.Error().Msg(text)
+	if halt := panics.Load(); halt != nil {
+		(*halt)(text)
+	}
 	panic(text)
 }
 

@@ -13,8 +13,8 @@ import (
 // keyMachine is a key group's replica as Dragonboat drives it. It translates:
 // the store decides, the hub tells the watchers, whoever proposed is answered.
 //
-// An error from any method ends the process (engine §2.1), so clients'
-// mistakes are never errors here but results.
+// An error from any method would make Dragonboat panic (engine §2.1), so those of
+// the disk halt the member, and clients' mistakes are never errors here but results.
 type keyMachine struct {
 	g *group
 
@@ -34,8 +34,15 @@ func (m *keyMachine) Open(<-chan struct{}) (uint64, error) {
 // Update implements sm.IOnDiskStateMachine. Watchers hear of a change before
 // its author does: who was answered may count on them.
 func (m *keyMachine) Update(entries []sm.Entry) ([]sm.Entry, error) {
+	if err := m.update(entries); err != nil {
+		m.g.halt(diskError(fmt.Sprintf("group %d", m.g.id), err))
+	}
+	return entries, nil
+}
+
+func (m *keyMachine) update(entries []sm.Entry) error {
 	if err := m.g.checkSeed(); err != nil {
-		return nil, err
+		return err
 	}
 	var events []*store.Event
 	m.commands, m.results = m.commands[:0], m.results[:0]
@@ -44,10 +51,10 @@ func (m *keyMachine) Update(entries []sm.Entry) ([]sm.Entry, error) {
 		first := len(m.commands)
 		var err error
 		if m.commands, err = readEntry(e.Cmd, m.commands); err != nil {
-			return nil, fmt.Errorf("cluster: group %d, raft entry %d: %w", m.g.id, e.Index, err)
+			return fmt.Errorf("raft entry %d: %w", e.Index, err)
 		}
 		if m.results, err = m.g.st.ApplyEntry(e.Index, m.commands[first:], m.results); err != nil {
-			return nil, fmt.Errorf("cluster: group %d: %w", m.g.id, err)
+			return err
 		}
 		for j := range m.results[first:] {
 			res := &m.results[first+j]
@@ -63,7 +70,7 @@ func (m *keyMachine) Update(entries []sm.Entry) ([]sm.Entry, error) {
 	// Nothing of them is kept from being collected until the next entries come.
 	clear(m.commands)
 	clear(m.results)
-	return entries, nil
+	return nil
 }
 
 // Lookup implements sm.IOnDiskStateMachine. Reads go to the store directly,
@@ -72,7 +79,13 @@ func (m *keyMachine) Lookup(any) (any, error) { return nil, nil }
 
 // Sync implements sm.IOnDiskStateMachine: Dragonboat may throw away the log up
 // to what is applied once it returns.
-func (m *keyMachine) Sync() error { return m.g.st.Flush() }
+func (m *keyMachine) Sync() error {
+	err := m.g.st.Flush()
+	if err != nil && !errors.Is(err, store.ErrClosed) {
+		m.g.halt(diskError(fmt.Sprintf("group %d", m.g.id), err))
+	}
+	return err
+}
 
 // PrepareSnapshot implements sm.IOnDiskStateMachine.
 func (m *keyMachine) PrepareSnapshot() (any, error) { return m.g.st.Snapshot() }

@@ -1,0 +1,79 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+// halt reports an error after which nothing of this member may be written any
+// more, least of all by trying again: after a failed fsync the next one
+// succeeds without what the first has lost. It does not return, because its
+// caller would go on, or panic: Dragonboat knows no other end for an error of
+// the disk, and what it leaves is a trace of its own goroutines.
+//
+// Close then gives up what is open as a crash does.
+func (n *Node) halt(err error) {
+	n.halted.CompareAndSwap(nil, &err)
+	n.endWaits()
+	n.fail(err)
+	select {}
+}
+
+// endWaits ends what waits inside.
+func (n *Node) endWaits() { n.ending.Do(func() { close(n.stopping) }) }
+
+// unlessHalted does a part of opening the node. If the disk fails meanwhile it
+// returns why, and leaves the rest of that part waiting for ever.
+func (n *Node) unlessHalted(part func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- part() }()
+	select {
+	case err := <-done:
+		if n.halted.Load() == nil {
+			return err
+		}
+	case <-n.stopping:
+	}
+	return *n.halted.Load()
+}
+
+// diskError says what is to be done when the disk has failed, or is full.
+func diskError(what string, err error) error {
+	advice := "nothing is written any more, since what has been lost is not known; look after the disk, then start the member again"
+	if errors.Is(err, unix.ENOSPC) {
+		advice = "nothing is written any more; free some space, then start the member again"
+	}
+	return fmt.Errorf("cluster: %s: %w: %s", what, err, advice)
+}
+
+// panicked turns what was recovered into an error, if it may be one of the
+// disk's. Mistakes in the program go on as panics.
+func panicked(p any) error {
+	switch p := p.(type) {
+	case runtime.Error:
+		panic(p)
+	case error:
+		return p
+	}
+	return fmt.Errorf("%v", p)
+}
+
+// panics has what Dragonboat panics for, in goroutines of its own. Its logger
+// is the process's, so this is too: of several nodes in one it is the last.
+//
+//nolint:gochecknoglobals // see loggerOnce
+var panics atomic.Pointer[func(string)]
+
+// takePanics makes this node the one that halts when Dragonboat panics. While
+// raft is opened or closed it must not be: there panics are recovered.
+func (n *Node) takePanics() {
+	f := func(text string) { n.halt(diskError("raft", errors.New(text))) }
+	n.panics = &f
+	panics.Store(n.panics)
+}
+
+func (n *Node) leavePanics() { panics.CompareAndSwap(n.panics, nil) }
