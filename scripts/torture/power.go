@@ -2,11 +2,9 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -63,7 +61,7 @@ func runPower(ctx context.Context, t *trial) error {
 	t.rep.figure("pages lost unsynced", float64(p.loss.Pages))
 	t.rep.figure("names lost unsynced", float64(p.loss.Entries))
 	syncs := 0
-	for _, d := range p.disks {
+	for _, d := range p.shelf.disks {
 		syncs += d.Syncs()
 	}
 	t.rep.figure("fsyncs of the last disks", float64(syncs))
@@ -75,11 +73,10 @@ func runPower(ctx context.Context, t *trial) error {
 // powerTrial is a trial whose members keep their data on disks that can lose power.
 type powerTrial struct {
 	*trial
-	rng    *rand.Rand
-	disks  []*powerfs.Disk
-	mounts []string // where they are mounted
-	loss   powerfs.Loss
-	first  int // operation on these disks
+	rng   *rand.Rand
+	shelf *shelf
+	loss  powerfs.Loss
+	first int // operation on these disks
 }
 
 // start gives every member an empty disk and starts the cluster.
@@ -90,38 +87,12 @@ func (p *powerTrial) start(ctx context.Context, round int) error {
 	}
 	c := p.config()
 	c.Dir = filepath.Join(p.opt.dir, fmt.Sprint(round))
-	p.disks, p.mounts, p.first = nil, nil, len(p.rec.Ops())
-	for i := range p.opt.members {
-		d := powerfs.New(powerfs.Options{Entries: powerfs.Entries(p.opt.entries), Lying: p.opt.lying})
-		dir := filepath.Join(c.Dir, fmt.Sprintf("disk%d", i))
-		if err := makeDir(dir); err != nil {
-			return err
-		}
-		if err := d.Mount(dir); err != nil {
-			return err
-		}
-		p.cleanups = append(p.cleanups, func() { _ = d.Unmount() })
-		if err := p.dataDir(dir); err != nil {
-			return err
-		}
-		p.disks, p.mounts, c.DataDirs = append(p.disks, d), append(p.mounts, dir), append(c.DataDirs, filepath.Join(dir, "data"))
-	}
-	return p.boot(ctx, c)
-}
-
-// dataDir makes the data directory on a new disk last, as an operator's would: neither witan nor etcd syncs the directory above it.
-func (p *powerTrial) dataDir(disk string) error {
-	if err := makeDir(filepath.Join(disk, "data")); err != nil {
+	p.first = len(p.rec.Ops())
+	var err error
+	if p.shelf, err = p.newShelf(&c, powerfs.Options{Entries: powerfs.Entries(p.opt.entries), Lying: p.opt.lying}); err != nil {
 		return err
 	}
-	f, err := os.Open(disk)
-	if err != nil {
-		return fmt.Errorf("sync %s: %w", disk, err)
-	}
-	if err := errors.Join(f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("sync %s: %w", disk, err)
-	}
-	return nil
+	return p.boot(ctx, c)
 }
 
 // round writes, cuts the power of all members at once, and looks for what was acknowledged.
@@ -160,15 +131,12 @@ func (p *powerTrial) cut() error {
 	if err := p.cluster.Kill(); err != nil {
 		return err
 	}
-	for i, d := range p.disks {
-		l, err := d.Cut()
+	for i := range p.shelf.disks {
+		l, err := p.shelf.cut(i)
 		if err != nil {
 			return err
 		}
 		p.loss.Pages, p.loss.Entries = p.loss.Pages+l.Pages, p.loss.Entries+l.Entries
-		if err := d.Mount(p.mounts[i]); err != nil {
-			return err
-		}
 	}
 	p.rep.fault("power cut")
 	return nil

@@ -30,6 +30,7 @@ const (
 	marks                  // writes what marks the end
 	prober
 	calming = 2000 // and upwards
+	filling = 3000 // and upwards
 )
 
 // marker is a client for the writes that mark the begin and the end of a run.

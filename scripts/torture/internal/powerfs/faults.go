@@ -29,6 +29,7 @@ type Bites struct {
 	Full                 int // failed with ENOSPC
 	Refused              int // failed with EROFS
 	Slowed               int
+	Last                 string // file of the last request that failed with EIO
 }
 
 // Set replaces the disk's faults. It can be called at any time.
@@ -80,13 +81,18 @@ func (d *Disk) takeLocked(pages int64) syscall.Errno {
 
 // failLocked says whether a request for a file is one of those that fail.
 func (n *node) failLocked(left, felt *int) syscall.Errno {
-	if *left == 0 || !strings.Contains(n.Path(nil), n.disk.faults.In) {
+	if *left == 0 {
+		return 0
+	}
+	path := n.Path(nil)
+	if !strings.Contains(path, n.disk.faults.In) {
 		return 0
 	}
 	if *left != Always {
 		*left--
 	}
 	*felt++
+	n.disk.bites.Last = path
 	return syscall.EIO
 }
 
