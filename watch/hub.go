@@ -46,7 +46,7 @@ func NewHub(src Source, last uint64, tailBytes int) *Hub {
 // Publish passes on events, which must be all there are above Last and at or
 // below frontier, in order of their indexes. An event at or below Last is a
 // repetition and passed over. Publish neither waits nor does I/O; a watcher
-// that has no room left is ended.
+// that has no room left looks back for the rest.
 func (h *Hub) Publish(frontier uint64, events ...*store.Event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -124,7 +124,8 @@ func (h *Hub) tellLocked(e *store.Event) {
 		}
 		switch ok := w.push(e); {
 		case !ok:
-			h.endLocked(w, cut)
+			h.live.remove(w)
+			w.setBack(e.Index)
 		case !w.req.Stream:
 			h.endLocked(w, served)
 		}

@@ -13,8 +13,8 @@ import (
 // event it got.
 var ErrEnded = errors.New("watch: the watcher has ended")
 
-// The most a stream's reader can be behind before it is ended. It may always
-// have one event, however heavy.
+// The most a stream's reader can be behind before it has to look back for the
+// rest. It may always have one event, however heavy.
 const (
 	queueEvents = 256
 	queueBytes  = 4 << 20
@@ -79,8 +79,8 @@ func (w *Watcher) Index() uint64 { return w.index }
 // Next returns the next event the watcher wants, and waits for it if need be.
 // Events come in index order, each once. The error is ErrEnded when nothing
 // more will come: the only event of a watcher that is no stream was returned,
-// the reader was too slow, its position is no longer in the history, the hub
-// was closed, or the watcher closed. It is ctx.Err() when ctx ended
+// its position is no longer in the history, the hub was closed, or the watcher
+// closed. It is ctx.Err() when ctx ended
 // first, and the wrapped error of the Source when the history could not be
 // read, which ends the watcher too.
 func (w *Watcher) Next(ctx context.Context) (*store.Event, error) {
@@ -140,8 +140,8 @@ func (w *Watcher) Poll(waker Waker) (*store.Event, error) {
 func (w *Watcher) Close() { w.hub.end(w, left) }
 
 // Ended returns a channel that is closed when the hub has ended the watcher
-// although more might have come: its reader was too slow, its position is no
-// longer in the history, or the hub was closed. A reader that is stuck in handing on an event can give up then.
+// although more might have come: its position is no longer in the history, or
+// the hub was closed. A reader that is stuck in handing on an event can give up then.
 // It is not closed when the one event of a long poll was delivered, nor by Close.
 func (w *Watcher) Ended() <-chan struct{} {
 	w.mu.Lock()
