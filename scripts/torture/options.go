@@ -35,6 +35,8 @@ type options struct {
 	own           []string // further flags of the first members
 	history       bool     // the server keeps enough history for a gap-free log
 
+	seam bool // the build for this suite is wanted
+
 	grow       int // members at most
 	replace    int // members to replace
 	rounds     int
@@ -59,7 +61,7 @@ func (o *options) common(f *flag.FlagSet) {
 	f.IntVar(&o.members, "members", o.members, "members: 1, 3 or 5")
 	f.IntVar(&o.groups, "groups", o.groups, "key groups (witan)")
 	f.DurationVar(&o.duration, "duration", o.duration, "time under load")
-	f.StringVar(&o.binary, "binary", "", "server to run (default bin/witan, or etcd from PATH)")
+	f.StringVar(&o.binary, "binary", "", "server to run (default bin/witan, or bin/witan-torture where a scenario can use it; or etcd from PATH)")
 	f.StringVar((*string)(&o.kind), "kind", string(procs.Witan), "witan or etcd")
 	f.StringVar(&o.ledger, "ledger", "", "add a line about this run to a file, from which the command ledger makes docs/reliability.md")
 	f.BoolVar(&o.keep, "keep", false, "keep data, logs and the history when the run fails")
@@ -81,6 +83,15 @@ func (s *scenario) parse(args []string, stderr io.Writer) (options, error) {
 	return o, o.validate()
 }
 
+// build is which of our builds to run: the one made for this suite where it is needed and has been made, else the release.
+func (o *options) build() string {
+	const release = "bin/witan"
+	if o.seam && procs.HasSeam(release+"-torture") {
+		return release + "-torture"
+	}
+	return release
+}
+
 func (o *options) validate() error {
 	var errs []error
 	if o.members != 1 && o.members != 3 && o.members != 5 {
@@ -91,7 +102,7 @@ func (o *options) validate() error {
 	}
 	switch o.kind {
 	case procs.Witan:
-		o.binary = cmp.Or(o.binary, "bin/witan")
+		o.binary = cmp.Or(o.binary, o.build())
 		o.history = true
 	case procs.Etcd:
 		o.binary = cmp.Or(o.binary, "etcd")

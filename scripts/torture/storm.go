@@ -19,7 +19,7 @@ func stormScenario() scenario {
 	return scenario{
 		name:     "storm",
 		about:    "harms of all kinds, one at a time or several at once, with all checks",
-		defaults: options{members: 3, groups: 4, duration: time.Minute, rate: 40, overlap: 3, every: time.Second},
+		defaults: options{members: 3, groups: 4, duration: time.Minute, rate: 40, overlap: 3, every: time.Second, seam: true},
 		flags: func(f *flag.FlagSet, o *options) {
 			f.IntVar(&o.rate, "rate", o.rate, "operations a second of each client")
 			f.StringVar(&o.faults, "harms", o.faults, "kinds or families of them, comma-separated (default all): "+kindsOfHarm())
@@ -64,7 +64,7 @@ var (
 
 // families are all harms there are.
 func families() []family {
-	return []family{processHarms(), memberHarms(), diskHarms(), networkHarms()}
+	return []family{processHarms(), memberHarms(), diskHarms(), networkHarms(), clockHarms(), leadershipHarms(), snapshotHarms(), limitHarms()}
 }
 
 func kindsOfHarm() string {

@@ -81,6 +81,13 @@ func (c *Cluster) Add() (*Member, error) {
 		m.DataDir = c.config.DataDirs[m.ID]
 	}
 	m.Log = filepath.Join(c.config.Dir, m.Name+".log")
+	if HasSeam(c.config.Binary) {
+		at, err := freePorts(1, c.taken)
+		if err != nil {
+			return nil, err
+		}
+		m.Seam = Seam(fmt.Sprintf("http://127.0.0.1:%d", at[0]))
+	}
 	if err := c.front(m); err != nil {
 		return nil, err
 	}

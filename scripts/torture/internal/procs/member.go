@@ -20,6 +20,7 @@ type Member struct {
 	Client  string // URL
 	Peer    string // URL
 	Listen  string // URL behind Peer when there are links, else empty
+	Seam    Seam   // "" unless it was built for this suite
 	DataDir string
 	Log     string // file, appended to by every start
 
@@ -61,6 +62,9 @@ func (m *Member) Start() error {
 	defer log.Close()
 	cmd := exec.Command(m.config.Binary, m.config.args(m)...) //nolint:gosec // the binary is what the caller asked to test
 	cmd.Stdout, cmd.Stderr = log, log
+	if m.Seam != "" {
+		cmd.Env = append(os.Environ(), seamVariable+"="+strings.TrimPrefix(string(m.Seam), "http://"))
+	}
 	p := &process{cmd: cmd, done: make(chan struct{})}
 	if err := m.launch.start(cmd); err != nil {
 		return fmt.Errorf("procs: start %s: %w", m.Name, err)
