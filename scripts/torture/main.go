@@ -47,7 +47,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	fmt.Fprintf(stdout, "torture %s seed=%d kind=%s members=%d groups=%d\n", s.name, o.seed, o.kind, o.members, o.groups)
 	rep := execute(ctx, s, o, stdout)
 	rep.write(stdout)
-	if o.ledger != "" {
+	if o.ledger != "" && len(rep.Parts) == 0 { // parts are entered one by one, those of quick and mustfind not at all
 		if err := rep.enter(o.ledger, o.binary); err != nil {
 			fmt.Fprintln(stderr, "torture:", err)
 			return 2
