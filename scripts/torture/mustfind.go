@@ -36,6 +36,7 @@ func traps() []trap {
 		{"plain-as-quorum", killScenario(), func(o *options) { o.plain, o.duration = true, 10*time.Second }, []string{"linearizable", "realtime", "quorum-read"}},
 		{"broken uncured", stormScenario(), func(o *options) { o.broken = "uncured" }, []string{"liveness"}},
 		{"broken crash", stormScenario(), func(o *options) { o.broken = "crash" }, []string{"log-file"}},
+		{"broken leak", stormScenario(), func(o *options) { o.broken = "leak" }, []string{"resources"}},
 		{"lying-disk", powerScenario(), func(o *options) { o.lying, o.rounds = true, 2 }, []string{"durable"}},
 	}
 	checks := map[api.Lie][]string{
@@ -109,7 +110,7 @@ func lies() string {
 // breakPromise does what the run was told to break.
 func (s *storm) breakPromise() error {
 	switch s.opt.broken {
-	case "":
+	case "", "leak":
 		return nil
 	case "uncured":
 		s.stuck = s.cluster.Members[0]

@@ -27,7 +27,7 @@ func stormScenario() scenario {
 			f.DurationVar(&o.every, "every", o.every, "mean time between harms")
 			f.BoolVar(&o.plain, "plain-as-quorum", false, "send quorum reads as plain ones; must fail")
 			f.StringVar((*string)(&o.lie), "lie", "", "clients falsify what passes, must fail: "+lies())
-			f.StringVar(&o.broken, "broken", "", "must fail: uncured (a member hangs when all should be well), crash (a member gets a segmentation fault)")
+			f.StringVar(&o.broken, "broken", "", "must fail: uncured (a member hangs when all should be well), crash (a member gets a segmentation fault), leak (watches stay open)")
 		},
 		run: runStorm,
 	}
@@ -119,7 +119,7 @@ func runStorm(ctx context.Context, t *trial) error {
 	}
 	t.startRoamers(ctx)
 	l := t.startLoad(ctx, 2000)
-	err = s.rage(ctx, t.rec.Clock.Now()+t.opt.duration)
+	err = s.rageAndSettle(ctx)
 	l.end()
 	if err != nil {
 		return err
@@ -174,6 +174,26 @@ func (s *storm) choose(c *procs.Config) error {
 		return errors.New("no harm is possible here")
 	}
 	return nil
+}
+
+// rageAndSettle is the storm, with what members took before and must take afterwards.
+func (s *storm) rageAndSettle(ctx context.Context) error {
+	if err := pause(ctx, warms); err != nil {
+		return err
+	}
+	start, err := s.usage(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.rage(ctx, s.rec.Clock.Now()+s.opt.duration); err != nil {
+		return err
+	}
+	if s.opt.broken == "leak" {
+		if err := s.leak(ctx, s.cluster.Members[0]); err != nil {
+			return err
+		}
+	}
+	return s.giveBack(ctx, start)
 }
 
 // calmEvery is how often all harms are cured at once, in a storm that lasts long enough.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -37,4 +38,37 @@ func (m *Member) LimitDescriptors(n int) (before int, err error) {
 func (m *Member) Answers(ctx context.Context) error {
 	var version any
 	return m.fetch(ctx, "/version", &version)
+}
+
+// Usage is what a process takes of its machine.
+type Usage struct {
+	Descriptors, Threads int
+	RSS                  int // bytes
+}
+
+// Usage is what the member's process takes now.
+func (m *Member) Usage() (Usage, error) {
+	var u Usage
+	var err error
+	if u.Descriptors, err = m.Descriptors(); err != nil {
+		return u, err
+	}
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", m.Pid()))
+	if err != nil {
+		return u, fmt.Errorf("procs: usage of %s: %w", m.Name, err)
+	}
+	for line := range strings.Lines(string(text)) {
+		name, value, _ := strings.Cut(line, ":")
+		switch name {
+		case "Threads":
+			_, err = fmt.Sscanf(value, "%d", &u.Threads)
+		case "VmRSS":
+			_, err = fmt.Sscanf(value, "%d kB", &u.RSS)
+			u.RSS <<= 10
+		}
+		if err != nil {
+			return u, fmt.Errorf("procs: usage of %s: %q: %w", m.Name, line, err)
+		}
+	}
+	return u, nil
 }
