@@ -35,7 +35,7 @@ func openAside(c *Config, id *identity) (*aside, error) {
 	a.transport = peer.New(peer.Config{
 		Cluster: id.ClusterID, Self: id.MemberID, Addresses: func(uint64) []string { return nil }, Logger: a.log,
 	})
-	if err := a.openStores(); err != nil {
+	if err := a.openStores(context.Background()); err != nil {
 		return nil, errors.Join(err, a.close())
 	}
 	return a, nil

@@ -57,6 +57,9 @@ type identity struct {
 	Seed string `json:"seed,omitempty"`
 	// Removed are ids that never come back, as they were when the cluster began.
 	Removed []uint64 `json:"removed,omitempty"`
+	// Rebuilt tells of groups whose store was rebuilt from another member's
+	// (rebuild.go) up to which log entry, which may lie behind the log's end.
+	Rebuilt map[int]uint64 `json:"rebuilt,omitempty"`
 	// Forced says that the member went on alone and has not been started
 	// without ForceNewCluster since (force.go).
 	Forced bool `json:"forced,omitempty"`

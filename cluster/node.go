@@ -19,7 +19,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/witan-kv/witan/cluster/peer"
-	"github.com/witan-kv/witan/store"
 	"github.com/witan-kv/witan/watch"
 )
 
@@ -40,6 +39,7 @@ type Node struct {
 	transport *peer.Transport
 	server    *peer.Server
 	nh        *dragonboat.NodeHost
+	raftLog   *witnessedLog
 	raft      atomic.Pointer[dragonboat.NodeHost] // nh, for those who do not wait until it is set
 	boot      uint64                              // a random number of this process
 
@@ -101,7 +101,7 @@ func open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	if err := n.openPeerPort(); err != nil {
 		return nil, err
 	}
-	if err := n.openStores(); err != nil {
+	if err := n.openStores(ctx); err != nil {
 		return nil, err
 	}
 	if err := n.unlessHalted(n.startRaft); err != nil {
@@ -189,6 +189,7 @@ func (n *Node) openPeerPort() error {
 		Members: n.peerMembers,
 		Version: func() any { return VersionsOf(n.cfg.Version) },
 		Join:    n.takeInWhenCaught,
+		Store:   n.sendStore,
 	}, n.log)
 	for _, u := range n.cfg.ListenPeerURLs {
 		addr, err := hostPort(u)
@@ -208,12 +209,12 @@ func (n *Node) openPeerPort() error {
 	return nil
 }
 
-func (n *Node) openStores() error {
+func (n *Node) openStores(ctx context.Context) error {
 	timeout := n.cfg.requestTimeout()
 	n.metaGroup = raftGroup{shard: metaShard, timeout: timeout, lead: newLeadership(), stopped: n.stopping}
 	var frontiers []uint64
 	for i := range n.id.Groups {
-		st, err := store.Open(storeOptions(&n.cfg, n.id, i))
+		st, err := n.openStore(ctx, i, storeOptions(&n.cfg, n.id, i))
 		if err != nil {
 			return fmt.Errorf("cluster: group %d: %w", i, err)
 		}
@@ -270,12 +271,14 @@ func (n *Node) openLog() (timing, error) {
 	t := newTiming(&n.cfg)
 	var err error
 	log := durableLogFactory{applied: n.appliedOnDisk, halt: n.halt}
-	if n.nh, err = newNodeHost(nodeHostConfig(&n.cfg, n.id, t, n.transport, log, listener)); err != nil {
+	witnessed := &witnessedLogFactory{LogDBFactory: log, dir: filepath.Join(n.cfg.DataDir, raftDir)}
+	if n.nh, err = newNodeHost(nodeHostConfig(&n.cfg, n.id, t, n.transport, witnessed, listener)); err != nil {
 		return timing{}, err
 	}
 	n.raft.Store(n.nh)
 	n.takePanics()
-	return t, nil
+	n.raftLog = witnessed.made
+	return t, n.checkLogs(n.raftLog)
 }
 
 // startRaft starts a replica of every group.
@@ -323,6 +326,9 @@ func (n *Node) startGroup(g *group, t timing) error {
 	if (members != nil || join) && g.st.Applied() > 0 {
 		return fmt.Errorf("cluster: group %d: the raft log in %s is gone but the store is not; %s", g.id, n.cfg.DataDir, rejoinAdvice)
 	}
+	if err := n.checkStore(g, n.raftLog); err != nil {
+		return err
+	}
 	machine := func(uint64, uint64) sm.IOnDiskStateMachine { return &keyMachine{g: g} }
 	if err := n.nh.StartOnDiskReplica(members, join, machine, shardConfig(&n.cfg, n.id, t, g.shard)); err != nil {
 		return fmt.Errorf("cluster: start group %d: %w", g.id, err)
@@ -333,7 +339,7 @@ func (n *Node) startGroup(g *group, t timing) error {
 	if err != nil {
 		return fmt.Errorf("cluster: group %d: %w", g.id, err)
 	}
-	if _, last := logReader.GetRange(); last < g.st.Applied() {
+	if _, last := logReader.GetRange(); last < g.st.Applied() && !n.rebuiltAt(g) {
 		return fmt.Errorf("cluster: group %d: the raft log in %s ends at %d, behind the store at %d: the directory was rolled back or damaged; %s",
 			g.id, n.cfg.DataDir, last, g.st.Applied(), rejoinAdvice)
 	}

@@ -33,7 +33,7 @@ func newTiming(c *Config) timing {
 }
 
 // nodeHostConfig is the configuration that was measured (engine §5).
-func nodeHostConfig(c *Config, id *identity, t timing, transport *peer.Transport, log durableLogFactory, l leaderListener) config.NodeHostConfig {
+func nodeHostConfig(c *Config, id *identity, t timing, transport *peer.Transport, log config.LogDBFactory, l leaderListener) config.NodeHostConfig {
 	logDB := config.GetTinyMemLogDBConfig()
 	logDB.Shards = logShards
 	logDB.KVWriteBufferSize = 8 << 20

@@ -82,6 +82,9 @@ func (s *Store) patrol() {
 		if err != nil {
 			return
 		}
+		if err := v.db.failure(); err != nil {
+			s.commit.fail(err)
+		}
 		v.db.testify(witness{table: v.db.newestTable()})
 		if round%scrubEvery == 0 {
 			last = s.scrub(v.db, last)
@@ -107,3 +110,27 @@ func (s *Store) scrub(db *database, after uint64) uint64 {
 	}
 	return next
 }
+
+// SetAside moves a damaged store out of the way, to dir.damaged, and leaves
+// one in its place that can only be opened with Options.Rebuild. What an
+// earlier rebuild has left unfinished goes; what was damaged last is kept.
+func SetAside(dir string) error {
+	reason, err := os.ReadFile(filepath.Join(dir, damagedFile))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("store: %w", err)
+	}
+	if string(reason) == unfinished+"\n" {
+		err = os.RemoveAll(dir)
+	} else if err = os.RemoveAll(dir + ".damaged"); err == nil {
+		err = os.Rename(dir, dir+".damaged")
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("store: %w", err)
+	}
+	if err := Condemn(dir, unfinished); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(dir))
+}
+
+const unfinished = "it is being rebuilt, which has not been finished"

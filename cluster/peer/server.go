@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"time"
@@ -26,9 +27,11 @@ type Info struct {
 	Version func() any      // rendered as JSON
 	// Join takes a process without data in as a member.
 	Join func(context.Context, JoinRequest) (JoinAnswer, error)
+	// Store writes the store of a group for a member that has lost its own.
+	Store func(context.Context, StoreRequest, io.Writer) error
 }
 
-// Server serves the peer port: /members, /version and /join beside raft.
+// Server serves the peer port: /members, /version, /join and /store beside raft.
 type Server struct {
 	srv *http.Server
 	log zerolog.Logger
@@ -46,6 +49,7 @@ func NewServer(t *Transport, info Info, log zerolog.Logger) *Server {
 		writeJSON(w, info.Version())
 	})
 	mux.HandleFunc("POST /join", serveJoin(info.Join))
+	mux.HandleFunc("POST /store", serveStore(info.Store))
 	return &Server{log: log, srv: &http.Server{
 		Handler:           mux,
 		ReadHeaderTimeout: 5 * time.Second,
