@@ -20,6 +20,7 @@ import (
 type durableLogFactory struct {
 	applied func(shard uint64) uint64
 	halt    func(error) // what cannot be written ends the member
+	room    func()      // called before anything is written
 }
 
 var _ config.LogDBFactory = durableLogFactory{}
@@ -50,6 +51,7 @@ func (f durableLogFactory) Create(c config.NodeHostConfig, call config.LogDBCall
 		ILogDB:   db,
 		applied:  f.applied,
 		halt:     f.halt,
+		room:     f.room,
 		most:     deferMost,
 		written:  map[raftio.NodeInfo]raftpb.State{},
 		deferred: map[raftio.NodeInfo]raftpb.State{},
@@ -71,6 +73,7 @@ type durableLog struct {
 	raftio.ILogDB
 	applied func(shard uint64) uint64
 	halt    func(error)
+	room    func()
 	most    time.Duration // deferMost
 
 	mu       sync.Mutex // held over writes: the log store bears one writer
@@ -188,6 +191,7 @@ func (l *durableLog) do(write func() error) (err error) {
 			l.halt(diskError("write the raft log", err))
 		}
 	}()
+	l.room()
 	return write()
 }
 

@@ -36,6 +36,7 @@ func newDurableLog(applied uint64) (*durableLog, *savedLog) {
 		ILogDB:   under,
 		applied:  func(uint64) uint64 { return applied },
 		halt:     func(err error) { panic(err) },
+		room:     func() {},
 		most:     time.Hour,
 		written:  map[raftio.NodeInfo]raftpb.State{},
 		deferred: map[raftio.NodeInfo]raftpb.State{},

@@ -16,7 +16,12 @@ import (
 // the disk, and what it leaves is a trace of its own goroutines.
 //
 // Close then gives up what is open as a crash does.
+//
+// A node that serves nobody does not halt: there the error is returned, or panicked with.
 func (n *Node) halt(err error) {
+	if !n.halts {
+		return
+	}
 	n.halted.CompareAndSwap(nil, &err)
 	n.endWaits()
 	n.fail(err)

@@ -50,12 +50,14 @@ type Node struct {
 	// stopping ends what waits inside; it is closed before anything else closes.
 	stopping chan struct{}
 	ending   sync.Once
+	halts    bool                  // on an error of the disk
 	halted   atomic.Pointer[error] // why nothing is written any more
 	panics   *func(string)         // see takePanics
 	stop     context.CancelFunc    // of the background work
 	wg       sync.WaitGroup
 	caught   atomic.Bool
 	readOnly atomic.Bool // the disk is nearly full
+	space    *space
 	closing  sync.Once
 	closeErr error
 }
@@ -104,6 +106,7 @@ func open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	if err := n.openStores(ctx); err != nil {
 		return nil, err
 	}
+	n.halts = true
 	if err := n.unlessHalted(n.startRaft); err != nil {
 		return nil, err
 	}
@@ -210,11 +213,17 @@ func (n *Node) openPeerPort() error {
 }
 
 func (n *Node) openStores(ctx context.Context) error {
+	n.space = newSpace(n.cfg.DataDir, n.id.Groups, n.log, n.readOnly.Store)
+	if err := n.space.check(); err != nil {
+		return err
+	}
 	timeout := n.cfg.requestTimeout()
 	n.metaGroup = raftGroup{shard: metaShard, timeout: timeout, lead: newLeadership(), stopped: n.stopping}
 	var frontiers []uint64
 	for i := range n.id.Groups {
-		st, err := n.openStore(ctx, i, storeOptions(&n.cfg, n.id, i))
+		o := storeOptions(&n.cfg, n.id, i)
+		o.Room = n.space.makeRoom
+		st, err := n.openStore(ctx, i, o)
 		if err != nil {
 			return fmt.Errorf("cluster: group %d: %w", i, err)
 		}
@@ -270,13 +279,15 @@ func (n *Node) openLog() (timing, error) {
 	}
 	t := newTiming(&n.cfg)
 	var err error
-	log := durableLogFactory{applied: n.appliedOnDisk, halt: n.halt}
+	log := durableLogFactory{applied: n.appliedOnDisk, halt: n.halt, room: n.space.makeRoom}
 	witnessed := &witnessedLogFactory{LogDBFactory: log, dir: filepath.Join(n.cfg.DataDir, raftDir)}
 	if n.nh, err = newNodeHost(nodeHostConfig(&n.cfg, n.id, t, n.transport, witnessed, listener)); err != nil {
 		return timing{}, err
 	}
 	n.raft.Store(n.nh)
-	n.takePanics()
+	if n.halts {
+		n.takePanics()
+	}
 	n.raftLog = witnessed.made
 	return t, n.checkLogs(n.raftLog)
 }
@@ -393,7 +404,11 @@ func (n *Node) startBackground() {
 	}
 	n.wg.Go(func() { n.runPeers(ctx) })
 	n.wg.Go(func() { n.runBalance(ctx) })
-	n.wg.Go(func() { n.runSpace(ctx) })
+	n.wg.Go(func() {
+		if err := n.space.run(ctx); err != nil {
+			n.fail(err)
+		}
+	})
 	if n.order != nil {
 		n.wg.Go(func() { n.order.run(ctx) })
 	}

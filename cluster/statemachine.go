@@ -34,10 +34,12 @@ func (m *keyMachine) Open(<-chan struct{}) (uint64, error) {
 // Update implements sm.IOnDiskStateMachine. Watchers hear of a change before
 // its author does: who was answered may count on them.
 func (m *keyMachine) Update(entries []sm.Entry) ([]sm.Entry, error) {
-	if err := m.update(entries); err != nil {
-		m.g.halt(diskError(fmt.Sprintf("group %d", m.g.id), err))
+	err := m.update(entries)
+	if err != nil {
+		err = diskError(fmt.Sprintf("group %d", m.g.id), err)
+		m.g.halt(err)
 	}
-	return entries, nil
+	return entries, err
 }
 
 func (m *keyMachine) update(entries []sm.Entry) error {

@@ -150,6 +150,9 @@ func (s *Store) writePending() {
 	if c.reason() != nil {
 		return
 	}
+	if s.opt.Room != nil {
+		s.opt.Room()
+	}
 	s.applyMu.Lock()
 	l, g := s.ledgerLocked(), s.kv.rotate()
 	record := l.encode()
@@ -187,6 +190,10 @@ func (s *Store) write(g *generation, record []byte) error {
 	}
 	if len(trim) > 0 {
 		s.commit.trimmed = trim[len(trim)-1] + 1
+	}
+	// Before the ledger vouches for it.
+	if err := s.kv.db.failure(); err != nil {
+		return err
 	}
 	return s.kv.db.writeLedger(record)
 }

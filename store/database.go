@@ -132,7 +132,7 @@ func removeUnborn(dir string) error {
 
 func badgerOptions(dir string, log zerolog.Logger) badger.Options {
 	return badger.DefaultOptions(dir).
-		WithLogger(badgerLogger{log}).
+		WithLogger(badgerLogger{log, new(failed)}).
 		WithDetectConflicts(false).
 		WithMemTableSize(8 << 20).WithNumMemtables(2).
 		WithNumCompactors(2).WithNumLevelZeroTables(4).

@@ -30,6 +30,9 @@ type Options struct {
 	History       int           // events kept for watchers that ask for the past; 0 means 100,000
 	FlushInterval time.Duration // longest time between Apply and the disk; 0 means 250 ms
 	Logger        zerolog.Logger
+
+	// Room is called before the disk is written, and may make room on it. It may be nil.
+	Room func()
 }
 
 // The defaults of Options.

@@ -1,0 +1,10 @@
+//go:build !linux
+
+package cluster
+
+import (
+	"errors"
+	"os"
+)
+
+func allocate(*os.File, uint64) error { return errors.ErrUnsupported }
