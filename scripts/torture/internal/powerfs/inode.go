@@ -78,8 +78,7 @@ func (n *inode) missing(from, to int64) (pages int64) {
 func (n *inode) allocate(from, to int64) {
 	for i := from / pageSize; i*pageSize < to; i++ {
 		if n.seen.pages[i] == nil {
-			n.seen.pages[i] = zero
-			n.touch(i)
+			n.seen.pages[i] = zero // which says no more than no page
 		}
 	}
 }
