@@ -46,8 +46,11 @@ type options struct {
 	worstGroup time.Duration // worst of one key group
 	keys       int
 	killLeader bool
+	change     string // how the lead changes
+	clock      string // how clocks are wrong
 	entries    string
 	lying      bool
+	majority   bool // two of three members are put back on older copies
 	plain      bool
 	lie        api.Lie       // clients and watchers tell it
 	broken     string        // how the storm itself breaks a promise

@@ -21,10 +21,12 @@ func ttlScenario() scenario {
 	return scenario{
 		name:     "ttl",
 		about:    "keys with a time to live expire once, never early and hardly late",
-		defaults: options{members: 3, groups: 1, keys: 1000, duration: 10 * time.Second},
+		defaults: options{members: 3, groups: 1, keys: 1000, duration: 10 * time.Second, seam: true},
 		flags: func(f *flag.FlagSet, o *options) {
 			f.IntVar(&o.keys, "keys", o.keys, "keys with a time to live of 1 s up to --duration")
-			f.BoolVar(&o.killLeader, "kill-leader", false, "the leader is killed while keys wait to expire")
+			f.BoolVar(&o.killLeader, "kill-leader", false, "the same as --change kill")
+			f.StringVar(&o.change, "change", "", "how the lead is taken from the leader while keys wait to expire: kill, pause, transfer")
+			f.StringVar(&o.clock, "clock", "", "how clocks are wrong, of those who lead or of the others: ahead, behind, strobe, skewed (wall clocks); fast, slow, uneven (stopwatches); wrong must fail")
 		},
 		run: runTTL,
 	}
@@ -38,6 +40,9 @@ const (
 )
 
 func runTTL(ctx context.Context, t *trial) error {
+	if t.opt.killLeader {
+		t.opt.change = "kill"
+	}
 	if err := t.boot(ctx, t.config()); err != nil {
 		return err
 	}
@@ -52,37 +57,53 @@ func runTTL(ctx context.Context, t *trial) error {
 		return err
 	}
 	probe := t.startProbe(ctx, survivor)
-	leases, err := t.grant(ctx, survivor)
+	// Some keys are put before the clocks are wrong, and some after.
+	leases, err := t.grant(ctx, survivor, 0, t.opt.keys/2)
 	if err != nil {
 		return err
 	}
-	if t.opt.killLeader {
-		if err := pause(ctx, t.opt.duration/3); err != nil { // some have expired, most have not
-			return err
-		}
-		t.say("kill %s", leader.Name)
-		if err := leader.Kill(); err != nil {
-			return err
-		}
-		t.rep.fault("kill leader")
+	drift, err := t.spoilClocks(ctx, leader)
+	if err != nil {
+		return err
 	}
+	more, err := t.grant(ctx, survivor, t.opt.keys/2, t.opt.keys)
+	if err != nil {
+		return err
+	}
+	refreshing := t.startRefreshing(ctx, survivor)
+	moved, err := t.changeLeader(ctx, leader)
+	if err != nil {
+		return err
+	}
+	if err := pause(ctx, t.opt.duration/2); err != nil {
+		return err
+	}
+	fresh, err := refreshing()
+	if err != nil {
+		return err
+	}
+	leases = slices.Concat(leases, more, fresh)
 	if err := t.awaitExpiry(ctx, watcher, leases); err != nil {
 		return err
 	}
-	t.judgeLeases(leases, watcher.sequence(), probe())
+	bounds := check.Bounds{Late: tolerated + time.Duration(moved)*changeCosts, Drift: drift}
+	t.judgeLeases(leases, watcher.sequence(), probe(), bounds)
 	return nil
 }
 
-// judgeLeases checks the expirations. While the leader was dead nothing could expire.
-func (t *trial) judgeLeases(leases []check.Lease, seq check.Sequence, leaderless time.Duration) {
-	t.rep.figure("longest time without a write s", leaderless.Seconds())
-	late := tolerated
-	if t.opt.killLeader {
-		late += leaderless
-	}
+// judgeLeases checks the expirations. While there was no leader nothing could expire.
+func (t *trial) judgeLeases(leases []check.Lease, seq check.Sequence, leaderless time.Duration, b check.Bounds) {
+	t.rep.figure("time without a leader s", leaderless.Seconds())
+	b.Late += leaderless
 	t.rep.violate(check.Sequences([]check.Sequence{seq}, 0)...)
-	t.rep.violate(check.Expiry(leases, seq, late)...)
+	t.rep.violate(check.Expiry(leases, seq, b)...)
 	t.rep.checked("leases", len(leases))
+	for _, l := range leases {
+		t.rep.checked("refreshes", l.Refreshed)
+		if l.Gone > 0 {
+			t.rep.checked("refreshes too late", 1)
+		}
+	}
 	t.lateness(leases, seq)
 }
 
@@ -105,10 +126,13 @@ func (t *trial) liveWatch(ctx context.Context, m *procs.Member) (*watcher, error
 	}
 }
 
-// startProbe writes to every group all the time, and later tells the longest time between two acknowledgements in any of them.
+// gap is what counts as time without a leader between two acknowledgements of a probe.
+const gap = 150 * time.Millisecond
+
+// startProbe writes to every group all the time, and later tells how long the group that had it worst was without a leader in all.
 func (t *trial) startProbe(ctx context.Context, m *procs.Member) func() time.Duration {
 	ctx, stop := context.WithCancel(ctx)
-	longest := make([]time.Duration, t.opt.groups)
+	without := make([]time.Duration, t.opt.groups)
 	var done sync.WaitGroup
 	for g := range t.opt.groups {
 		a := t.actor(prober+g, m.ID, true)
@@ -116,23 +140,28 @@ func (t *trial) startProbe(ctx context.Context, m *procs.Member) func() time.Dur
 		done.Go(func() {
 			defer a.close()
 			last := t.rec.Clock.Now()
+			acknowledged := func(at time.Duration) {
+				if at-last > gap {
+					without[g] += at - last
+				}
+				last = at
+			}
 			for ctx.Err() == nil {
 				op := a.do(context.WithoutCancel(ctx), &history.Op{Kind: history.Set, Key: homeOf(g) + "/probe"})
 				if op.Outcome == history.OK {
-					longest[g] = max(longest[g], op.Return-last)
-					last = op.Return
+					acknowledged(op.Return)
 				}
 				_ = pause(ctx, 20*time.Millisecond)
 			}
-			longest[g] = max(longest[g], t.rec.Clock.Now()-last)
+			acknowledged(t.rec.Clock.Now())
 		})
 	}
-	return func() time.Duration { stop(); done.Wait(); return slices.Max(longest) }
+	return func() time.Duration { stop(); done.Wait(); return slices.Max(without) }
 }
 
-// grant puts the keys, spread over many top-level directories, and returns what was acknowledged.
-func (t *trial) grant(ctx context.Context, m *procs.Member) ([]check.Lease, error) {
-	leases := make([]check.Lease, t.opt.keys)
+// grant puts the keys of these numbers, spread over many top-level directories, and returns what was acknowledged.
+func (t *trial) grant(ctx context.Context, m *procs.Member, from, to int) ([]check.Lease, error) {
+	leases := make([]check.Lease, to-from)
 	errs := make([]error, setters)
 	var done sync.WaitGroup
 	for s := range setters {
@@ -140,7 +169,7 @@ func (t *trial) grant(ctx context.Context, m *procs.Member) ([]check.Lease, erro
 			c := api.NewClient(m.Client, settle)
 			defer c.Close()
 			for i := s; i < len(leases) && errs[s] == nil; i += setters {
-				leases[i], errs[s] = t.lease(ctx, c, i)
+				leases[i], errs[s] = t.lease(ctx, c, from+i)
 			}
 		})
 	}

@@ -359,7 +359,7 @@ func TestExpiry(t *testing.T) {
 		"never":   {at(), true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			expect(t, check.Expiry([]check.Lease{lease}, c.seen, ms(500)), c.want)
+			expect(t, check.Expiry([]check.Lease{lease}, c.seen, check.Bounds{Late: ms(500)}), c.want)
 		})
 	}
 }
