@@ -36,7 +36,7 @@ type group struct {
 	raftGroup
 	id    int
 	self  uint64      // this member
-	boot  uint64      // a random number of this process
+	boot  uint64      // how often this member was started; orders its processes (store.Command.Boot)
 	seed  string      // of the state that the log continues (identity.Seed)
 	halt  func(error) // see Node.halt
 	log   zerolog.Logger

@@ -229,7 +229,7 @@ func (n *Node) openStores(ctx context.Context) error {
 		}
 		g := &group{
 			raftGroup: raftGroup{shard: keyShard(i), timeout: timeout, lead: newLeadership(), stopped: n.stopping},
-			id:        i, self: n.id.MemberID, boot: n.boot, seed: n.id.Seed,
+			id:        i, self: n.id.MemberID, boot: n.id.Boots, seed: n.id.Seed,
 			halt:  n.halt,
 			log:   n.log.With().Int("group", i).Logger(),
 			st:    st,

@@ -39,7 +39,8 @@ type Command struct {
 	Floor uint64
 
 	// Origin, Boot and Seq identify the proposal, so that one proposed twice
-	// is done once. Seq counts the proposals of one process to one group from
+	// is done once. Boot counts the processes of the member, so that a later one's is higher;
+	// Seq counts the proposals of one process to one group from
 	// 1; Settled says that no proposal numbered at or below it will be
 	// repeated. Origin 0 means the command is never repeated.
 	Origin  uint64

@@ -29,7 +29,7 @@ const firstVersion = 1 << 48
 
 // layout says how everything in a database is laid out. It stands in front of
 // the ledger. (In layouts before this one the ledger began with its own format, 1 or 2.)
-const layout = 4
+const layout = 5
 
 // errLayout says that a database is no damaged one, but one of another version.
 var errLayout = errors.New("the database was written by another version of this program")

@@ -11,12 +11,12 @@ import (
 // successes only: doing a refused command again is refused again or is what
 // the client asked for.
 //
-// A window belongs to one boot of the member. When an entry of another boot
+// A window belongs to one boot of the member. When an entry of a later boot
 // comes by, the log has decided that the member was restarted: nobody waits
 // for the proposals of the earlier boot any more, and the new window replaces
-// the old one. (An entry of the earlier boot that comes later still would
-// replace it back. That is as deterministic, and costs at most that a retry
-// which overlaps a restart of its own member is done twice.)
+// the old one. From then on whatever comes from an earlier boot is a
+// straggler: a copy that lay in the buffers of a leader that hung, of which
+// nobody can say any more whether another copy was done.
 type repeats map[uint64]*window
 
 type window struct {
@@ -30,11 +30,11 @@ type window struct {
 // second copy of one whose fate is known: it counts as done, with index 0.
 func (r repeats) find(c *Command) (index uint64, done bool) {
 	w := r[c.Origin]
-	if w == nil || w.boot != c.Boot {
+	if w == nil || w.boot < c.Boot {
 		w = &window{boot: c.Boot, done: map[uint64]uint64{}}
 		r[c.Origin] = w
 	}
-	if c.Seq <= w.settled {
+	if c.Boot < w.boot || c.Seq <= w.settled {
 		return 0, true
 	}
 	w.settle(c.Settled)
