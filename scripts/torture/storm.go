@@ -64,7 +64,7 @@ var (
 
 // families are all harms there are.
 func families() []family {
-	return []family{processHarms(), memberHarms(), diskHarms(), networkHarms(), clockHarms(), leadershipHarms(), snapshotHarms(), limitHarms()}
+	return []family{processHarms(), memberHarms(), diskHarms(), networkHarms(), clockHarms(), leadershipHarms(), snapshotHarms(), limitHarms(), decayHarms()}
 }
 
 func kindsOfHarm() string {
@@ -124,12 +124,21 @@ func runStorm(ctx context.Context, t *trial) error {
 	if err != nil {
 		return err
 	}
-	for _, h := range s.harms {
-		if s.bitten[h.kind] == 0 && s.spared[h.kind] > 0 {
-			t.rep.inconclusive("%s was tried %d times and never took effect", h.kind, s.spared[h.kind])
-		}
-	}
+	s.enoughHarm()
 	return t.verdict(ctx, watchers)
+}
+
+// enoughHarm says whether it was a storm at all: harms have to bite, most of those that were drawn.
+func (s *storm) enoughHarm() {
+	done, drawn := 0, 0
+	for _, h := range s.harms {
+		done += s.bitten[h.kind]
+		drawn += s.bitten[h.kind] + s.spared[h.kind]
+	}
+	s.rep.checked("harms nobody was free for", drawn-done)
+	if done == 0 || 2*done < drawn {
+		s.rep.inconclusive("only %d of %d harms took effect", done, drawn)
+	}
 }
 
 // choose takes the harms that were asked for and prepares the cluster for them. What cannot be done here is left out
