@@ -7,9 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/witan-kv/witan/scripts/torture/internal/api"
 	"github.com/witan-kv/witan/scripts/torture/internal/check"
-	"github.com/witan-kv/witan/scripts/torture/internal/history"
 	"github.com/witan-kv/witan/scripts/torture/internal/powerfs"
 	"github.com/witan-kv/witan/scripts/torture/internal/procs"
 )
@@ -29,7 +27,7 @@ func diskHarms() family {
 			if len(c.DataDirs) > 0 {
 				return errors.New("the members have other disks already")
 			}
-			d.shelf, err = s.newShelf(c, powerfs.Options{Entries: powerfs.Journaled, Capacity: diskSize, Silent: s.opt.broken == "silent-disk"})
+			d.shelf, err = s.newShelf(c, powerfs.Options{Entries: powerfs.Journaled, Capacity: diskSize})
 			return err
 		},
 		harms: []harm{
@@ -236,11 +234,9 @@ func (d *diskStorm) fills(ctx context.Context, s *storm) (func(context.Context) 
 		s.release(m)
 		return nil
 	}
-	a := s.actor(filling+s.bitten["disk-fills"]+s.spared["disk-fills"], m.ID, true)
-	defer a.close()
 	for free := int64(200 << 20); free > 100<<20; free -= 10 << 20 {
 		disk.Occupy(free)
-		if s.refused(ctx, a) {
+		if s.refusesWrites(ctx, m) {
 			s.say("%s takes no writes with %d MiB free", m.Name, free>>20)
 			return cure, nil
 		}
@@ -275,10 +271,4 @@ func (d *diskStorm) full(_ context.Context, s *storm) (func(context.Context) err
 		}
 		return m.Start()
 	}, nil
-}
-
-// refused says whether a write through the actor's member is refused for want of space.
-func (t *trial) refused(ctx context.Context, a *actor) bool {
-	op := a.do(ctx, &history.Op{Kind: history.Set, Key: "/dir0/space"})
-	return op.Outcome == history.Fail && op.Code == api.CodeRaftInternal
 }

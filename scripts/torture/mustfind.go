@@ -37,6 +37,7 @@ func traps() []trap {
 		{"broken uncured", stormScenario(), func(o *options) { o.broken = "uncured" }, []string{"liveness"}},
 		{"broken crash", stormScenario(), func(o *options) { o.broken = "crash" }, []string{"log-file"}},
 		{"broken leak", stormScenario(), func(o *options) { o.broken = "leak" }, []string{"resources"}},
+		{"silent-disk", fsyncScenario(), func(o *options) { o.lying, o.rounds = true, 1 }, []string{"stop"}},
 		{"lying-disk", powerScenario(), func(o *options) { o.lying, o.rounds = true, 2 }, []string{"durable"}},
 	}
 	checks := map[api.Lie][]string{
@@ -61,8 +62,8 @@ func traps() []trap {
 
 func runMustfind(ctx context.Context, t *trial) error {
 	for i, p := range traps() {
-		if p.scenario.name == "power" && powerfs.Possible() != nil {
-			t.say("no power cuts here: %v", powerfs.Possible())
+		if (p.scenario.name == "power" || p.scenario.name == "fsync") && powerfs.Possible() != nil {
+			t.say("no such disks here: %v", powerfs.Possible())
 			continue
 		}
 		o := p.scenario.defaults

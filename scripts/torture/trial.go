@@ -24,6 +24,7 @@ type trial struct {
 	cluster *procs.Cluster // nil until boot
 	roster  *roster        // where clients find its members
 	roamers *roamers       // nil unless started
+	askers  int            // clients so far that asked what a full disk does
 	stuck   *procs.Member  // not healed, in a run that must fail
 
 	progress io.Writer
