@@ -3,8 +3,11 @@ package procs
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 )
 
 // front puts the links between a member and its peers, if there are any: it listens at another port than the one it advertises.
@@ -57,4 +60,32 @@ func (m *Member) list(ctx context.Context) ([]listed, error) {
 	}
 	err := m.fetch(ctx, "/v2/members", &list)
 	return list.Members, err
+}
+
+// Terms are the raft terms of a member's groups, of etcd's one.
+func (m *Member) Terms(ctx context.Context) ([]uint64, error) {
+	if m.config.Kind == Witan {
+		groups, err := m.Groups(ctx)
+		var out []uint64
+		for _, g := range groups {
+			out = append(out, g.Term)
+		}
+		return out, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, m.Client+"/v2/keys/", nil)
+	if err != nil {
+		return nil, fmt.Errorf("procs: ask %s: %w", m.Name, err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("procs: ask %s: %w", m.Name, err)
+	}
+	defer resp.Body.Close()
+	term, err := strconv.ParseUint(resp.Header.Get("X-Raft-Term"), 10, 64)
+	if err != nil {
+		return nil, fmt.Errorf("procs: term of %s: %w", m.Name, err)
+	}
+	return []uint64{term}, nil
 }
