@@ -46,6 +46,8 @@ type options struct {
 	worstGroup time.Duration // worst of one key group
 	keys       int
 	killLeader bool
+	unfenced   bool
+	blind      bool
 	change     string // how the lead changes
 	clock      string // how clocks are wrong
 	entries    string
@@ -67,7 +69,7 @@ func (o *options) common(f *flag.FlagSet) {
 	f.StringVar(&o.binary, "binary", "", "server to run (default bin/witan, or bin/witan-torture where a scenario can use it; or etcd from PATH)")
 	f.StringVar((*string)(&o.kind), "kind", string(procs.Witan), "witan or etcd")
 	f.StringVar(&o.ledger, "ledger", "", "add a line about this run to a file, from which the command ledger makes docs/reliability.md")
-	f.BoolVar(&o.keep, "keep", false, "keep data, logs and the history when the run fails")
+	f.BoolVar(&o.keep, "keep", true, "keep data, logs and the history when the run fails")
 	f.IntVar(&o.snapshotCount, "snapshot-count", o.snapshotCount, "passed to the server when not 0")
 }
 
