@@ -164,6 +164,9 @@ func (a *actor) request(op *history.Op) api.Request {
 	}
 	if op.Kind.Writes() && !op.Kind.Removes() {
 		r.Form.Set("value", op.Value)
+		if op.TTL > 0 {
+			r.Form.Set("ttl", strconv.Itoa(op.TTL))
+		}
 	}
 	return r
 }

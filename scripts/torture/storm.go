@@ -118,9 +118,11 @@ func runStorm(ctx context.Context, t *trial) error {
 		return err
 	}
 	t.startRoamers(ctx)
+	locks := t.startLocks(ctx)
 	l := t.startLoad(ctx, 2000)
 	err = s.rageAndSettle(ctx)
 	l.end()
+	locks.end()
 	if err != nil {
 		return err
 	}

@@ -25,6 +25,7 @@ type trial struct {
 	roster  *roster        // where clients find its members
 	roamers *roamers       // nil unless started
 	askers  int            // clients so far that asked what a full disk does
+	lockers *lockers       // nil unless started
 	stuck   *procs.Member  // not healed, in a run that must fail
 
 	progress io.Writer

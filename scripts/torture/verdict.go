@@ -178,6 +178,9 @@ func (t *trial) judge(listings []history.Listing, sequences []check.Sequence, up
 	t.rep.violate(check.RealTime(ops, order)...)
 	t.rep.violate(log.Writes(ops)...)
 	t.rep.violate(log.Chains(ops)...)
+	if t.lockers != nil {
+		t.lockers.judge(ops, log)
+	}
 	t.rep.violate(log.QuorumReads(ops, order)...)
 	if t.roamers != nil {
 		t.roamers.end()

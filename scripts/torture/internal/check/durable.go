@@ -56,6 +56,9 @@ func byKey(ops []*history.Op, before time.Duration) (map[string]*keyHistory, map
 }
 
 func (k *keyHistory) add(op *history.Op) {
+	if op.TTL > 0 {
+		k.removal = op // by itself
+	}
 	if op.Outcome == history.OK {
 		if k.last == nil || op.Index > k.last.Index {
 			k.last = op

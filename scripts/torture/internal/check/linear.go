@@ -14,8 +14,9 @@ import (
 func Linearizable(ops []*history.Op, limit time.Duration) ([]Violation, bool) {
 	var input []porcupine.Operation
 	ghosts := 0
+	mayExpire := leased(ops) // of its own accord, which no operation shows
 	for _, op := range ops {
-		if !judged(op) {
+		if !judged(op) || mayExpire[op.Key] {
 			continue
 		}
 		p := porcupine.Operation{ClientId: op.Client, Input: op, Call: int64(op.Call), Return: int64(op.Return)}

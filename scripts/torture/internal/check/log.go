@@ -73,6 +73,7 @@ func (l *Log) Writes(ops []*history.Op) []Violation {
 	var out []Violation
 	claimed := map[uint64]bool{}
 	removals := map[string]int{} // unknown ones, by key
+	mayExpire := leased(ops)
 	for _, op := range ops {
 		switch {
 		case !op.Kind.Writes():
@@ -96,7 +97,7 @@ func (l *Log) Writes(ops []*history.Op) []Violation {
 	}
 	for i := range l.Events {
 		e := &l.Events[i]
-		if claimed[e.Index] {
+		if claimed[e.Index] || e.Action == "expire" && mayExpire[e.Key] {
 			continue
 		}
 		if e.Removes() && removals[e.Key] > 0 {

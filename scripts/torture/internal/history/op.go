@@ -51,6 +51,7 @@ type Op struct {
 	Key     string // for Post the directory until the answer names the node
 	Value   string // written, or read; values written are unique in a run
 	Outcome Outcome
+	TTL     int // seconds to live, 0 is for ever
 
 	// Conditions of CAS and CAD. PrevValue is always known to the client, also
 	// when it compared by index, because it had read both together.
