@@ -143,7 +143,7 @@ func TestMappedWriteToFullDisk(t *testing.T) {
 	must(t, f.Truncate(4096))
 	m, err := unix.Mmap(int(f.Fd()), 0, 4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	must(t, err)
-	defer unix.Munmap(m)
+	defer func() { must(t, unix.Munmap(m)) }()
 	d.Occupy(0)
 	m[0] = 1
 	wants(t, "msync", unix.Msync(m, unix.MS_SYNC), syscall.ENOSPC)
