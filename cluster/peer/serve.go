@@ -176,6 +176,7 @@ func (t *Transport) handle(from uint64, kind byte, payload []byte) error {
 			return err
 		}
 		t.messages(batch)
+		t.repeatTimeoutNow(batch)
 	case frameChunk:
 		var chunk pb.Chunk
 		if err := chunk.Unmarshal(bytes.Clone(payload)); err != nil {
@@ -191,6 +192,35 @@ func (t *Transport) handle(from uint64, kind byte, payload []byte) error {
 		return fmt.Errorf("peer: unknown frame kind %d", kind)
 	}
 	return nil
+}
+
+// repeatTimeoutNow gives the messages by which a leader hands over (Raft §3.10)
+// to Dragonboat some more times: a replica that has not yet applied all it
+// knows to be committed ignores them, as under load most do for a moment, and
+// then the group takes no writes until the leader gives up, seven tenths of an
+// election time-out later. To one that has stood by then they say nothing new:
+// its term is higher.
+func (t *Transport) repeatTimeoutNow(batch pb.MessageBatch) {
+	again := batch
+	again.Requests = nil
+	for _, m := range batch.Requests {
+		if m.Type == pb.TimeoutNow {
+			again.Requests = append(again.Requests, m)
+		}
+	}
+	if len(again.Requests) == 0 {
+		return
+	}
+	t.wg.Go(func() {
+		for pause := 2 * time.Millisecond; pause < 300*time.Millisecond; pause *= 2 {
+			select {
+			case <-t.ctx.Done():
+				return
+			case <-time.After(pause):
+			}
+			t.messages(again)
+		}
+	})
 }
 
 // checkBatch refuses messages a member sends in another's name: Dragonboat
