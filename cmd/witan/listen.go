@@ -39,13 +39,14 @@ type slots chan struct{}
 
 // limit returns l with its connections counted against the slots.
 func (s slots) limit(l net.Listener) net.Listener {
-	return &limitedListener{Listener: l, slots: s, done: make(chan struct{})}
+	return &limitedListener{Listener: l, slots: s, files: fileLimit, done: make(chan struct{})}
 }
 
 type limitedListener struct {
 	net.Listener
 	slots  slots
-	done   chan struct{} // closed by Close
+	files  func() (int, error) // how many may be open now
+	done   chan struct{}       // closed by Close
 	closed sync.Once
 }
 
@@ -56,12 +57,35 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 	case <-l.done:
 		return nil, net.ErrClosed
 	}
+	if !l.awaitFiles() {
+		<-l.slots
+		return nil, net.ErrClosed
+	}
 	conn, err := l.Listener.Accept()
 	if err != nil {
 		<-l.slots
 		return nil, err
 	}
 	return &limitedConn{Conn: conn, release: sync.OnceFunc(func() { <-l.slots })}, nil
+}
+
+// scarcePause is how often the limit is looked at while too few files may be open.
+const scarcePause = 100 * time.Millisecond
+
+// awaitFiles waits while the slots taken are more than the limit leaves for
+// clients: it can be lowered under a running process, and raft and the store
+// must have theirs. It reports false when the listener was closed.
+func (l *limitedListener) awaitFiles() bool {
+	for {
+		if files, err := l.files(); err != nil || len(l.slots) <= files-reservedFiles {
+			return true
+		}
+		select {
+		case <-l.done:
+			return false
+		case <-time.After(scarcePause):
+		}
+	}
 }
 
 // Close also ends an Accept that waits for a slot.

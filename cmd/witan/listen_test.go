@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -134,4 +135,63 @@ func freeURL(t *testing.T) string {
 	}
 	defer func() { _ = l.Close() }()
 	return "http://" + l.Addr().String()
+}
+
+// The limit of files can change under a running process.
+func TestFewerFilesThanAtTheStart(t *testing.T) {
+	l := limitedLoopback(t, make(slots, 2)).(*limitedListener)
+	var files atomic.Int64
+	looked := make(chan struct{}, 1)
+	l.files = func() (int, error) {
+		select {
+		case looked <- struct{}{}:
+		default:
+		}
+		return int(files.Load()), nil
+	}
+	files.Store(reservedFiles)
+	dial(t, l)
+	arrived := make(chan net.Conn, 1)
+	go func() {
+		if conn, err := l.Accept(); err == nil {
+			arrived <- conn
+		}
+		close(arrived)
+	}()
+	for range 2 { // the second look is after the first was found too low
+		<-looked
+	}
+	select {
+	case <-arrived:
+		t.Fatal("a connection was accepted out of the reserve")
+	default:
+	}
+	files.Store(reservedFiles + 1)
+	select {
+	case conn := <-arrived:
+		_ = conn.Close()
+	case <-time.After(10 * time.Second):
+		t.Fatal("the connection is not accepted when there are files again")
+	}
+}
+
+func TestCloseEndsTheWaitForFiles(t *testing.T) {
+	l := limitedLoopback(t, make(slots, 2)).(*limitedListener)
+	looked := make(chan struct{}, 100)
+	l.files = func() (int, error) { looked <- struct{}{}; return 0, nil }
+	ended := make(chan error, 1)
+	go func() {
+		_, err := l.Accept()
+		ended <- err
+	}()
+	<-looked
+	_ = l.Close()
+	select {
+	case err := <-ended:
+		if !errors.Is(err, net.ErrClosed) || len(l.slots) != 0 {
+			t.Errorf("%v, %d slots taken", err, len(l.slots))
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("Accept goes on waiting")
+	}
 }
