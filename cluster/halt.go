@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strings"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -76,9 +77,20 @@ var panics atomic.Pointer[func(string)]
 // takePanics makes this node the one that halts when Dragonboat panics. While
 // raft is opened or closed it must not be: there panics are recovered.
 func (n *Node) takePanics() {
-	f := func(text string) { n.halt(diskError("raft", errors.New(text))) }
+	f := func(text string) { n.halt(n.raftPanicked(text)) }
 	n.panics = &f
 	panics.Store(n.panics)
+}
+
+// raftPanicked says what to do when Dragonboat cannot go on. At start that is damage more often than not.
+func (n *Node) raftPanicked(text string) error {
+	err := errors.New(firstLine(text))
+	// All there is of the error is its text.
+	failing := strings.Contains(text, unix.EIO.Error()) || strings.Contains(text, unix.ENOSPC.Error())
+	if !n.caught.Load() && !failing {
+		return n.logDamaged("the raft log", err)
+	}
+	return diskError("raft", err)
 }
 
 func (n *Node) leavePanics() { panics.CompareAndSwap(n.panics, nil) }

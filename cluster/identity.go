@@ -1,10 +1,12 @@
 package cluster
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -63,6 +65,35 @@ type identity struct {
 	// Forced says that the member went on alone and has not been started
 	// without ForceNewCluster since (force.go).
 	Forced bool `json:"forced,omitempty"`
+
+	// Checksum is the CRC-32C of the file with noChecksum in its place, in hex.
+	Checksum string `json:"checksum,omitempty"`
+}
+
+const noChecksum = "00000000"
+
+// checksumField is how a checksum stands in the file.
+func checksumField(sum string) []byte { return []byte(`"checksum": "` + sum + `"`) }
+
+func identityChecksum(b []byte) string {
+	return fmt.Sprintf("%08x", crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)))
+}
+
+// encode returns the content of the file.
+func (id *identity) encode() ([]byte, error) {
+	blank := *id
+	blank.Checksum = noChecksum
+	b, err := json.MarshalIndent(&blank, "", "  ")
+	if err != nil {
+		return nil, err
+	}
+	return bytes.Replace(b, checksumField(noChecksum), checksumField(identityChecksum(b)), 1), nil
+}
+
+// sound reports whether an identity is what was written. Those of before there was a checksum are taken for it.
+func (id *identity) sound(b []byte) bool {
+	b = bytes.TrimSuffix(b, []byte{'\n'})
+	return id.Checksum == "" || identityChecksum(bytes.Replace(b, checksumField(id.Checksum), checksumField(noChecksum), 1)) == id.Checksum
 }
 
 type identityMember struct {
@@ -119,7 +150,11 @@ func loadIdentityFrom(dir, name string) (*identity, error) {
 		return nil, fmt.Errorf("cluster: %w", err)
 	}
 	id := new(identity)
-	if err := json.Unmarshal(b, id); err != nil {
+	err = json.Unmarshal(b, id)
+	if err == nil && !id.sound(b) {
+		err = errors.New("its checksum is wrong")
+	}
+	if err != nil {
 		return nil, fmt.Errorf("cluster: %s in %s cannot be read (%w); restore it from a copy, or remove this member and add it again with an empty data directory", name, dir, err)
 	}
 	if id.Format != identityFormat {
@@ -147,7 +182,7 @@ func HasData(dir string) (bool, error) {
 func (id *identity) save(dir string) error { return id.saveAs(dir, identityFile) }
 
 func (id *identity) saveAs(dir, name string) error {
-	b, err := json.MarshalIndent(id, "", "  ")
+	b, err := id.encode()
 	if err != nil {
 		return fmt.Errorf("cluster: %w", err)
 	}

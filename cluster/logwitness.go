@@ -8,11 +8,13 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"github.com/lni/dragonboat/v4/config"
 	"github.com/lni/dragonboat/v4/raftio"
 	pb "github.com/lni/dragonboat/v4/raftpb"
+	"golang.org/x/sys/unix"
 )
 
 // To Pebble a log that is damaged at some place is one whose last write was cut
@@ -66,20 +68,31 @@ var _ config.LogDBFactory = &witnessedLogFactory{}
 
 // Create implements config.LogDBFactory.
 func (f *witnessedLogFactory) Create(c config.NodeHostConfig, call config.LogDBCallback, dirs, walDirs []string) (raftio.ILogDB, error) {
-	db, err := f.LogDBFactory.Create(c, call, dirs, walDirs)
+	db, err := f.create(c, call, dirs, walDirs)
 	if err != nil {
 		return nil, err
 	}
-	f.made = &witnessedLog{ILogDB: db, records: map[uint64]logRecord{}}
+	f.made = &witnessedLog{ILogDB: db, dir: f.dir, records: map[uint64]logRecord{}}
 	if err := f.made.open(filepath.Join(f.dir, logWitnessFile)); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	return f.made, nil
 }
 
+// create opens the log. Pebble panics on some damage.
+func (f *witnessedLogFactory) create(c config.NodeHostConfig, call config.LogDBCallback, dirs, walDirs []string) (_ raftio.ILogDB, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = errors.New(firstLine(p))
+		}
+	}()
+	return f.LogDBFactory.Create(c, call, dirs, walDirs)
+}
+
 // witnessedLog is a log store with a witness.
 type witnessedLog struct {
 	raftio.ILogDB
+	dir string // of the witness
 
 	mu      sync.Mutex
 	f       *os.File
@@ -174,19 +187,24 @@ func (l *witnessedLog) RemoveNodeData(shard, replica uint64) error {
 func (l *witnessedLog) Close() error { return errors.Join(l.ILogDB.Close(), l.f.Close()) }
 
 // check returns an error if a replica's log has less than its witness saw. No replica runs yet.
-func (l *witnessedLog) check(shard, replica uint64) (err error) {
+func (l *witnessedLog) check(shard, replica uint64, known func(shard, replica uint64) bool) (err error) {
 	r := l.records[shard]
-	if r == (logRecord{}) {
-		return nil
-	}
 	defer func() {
 		if p := recover(); p != nil { // on some damage
-			err = fmt.Errorf("it cannot be read: %v", p)
+			err = fmt.Errorf("it cannot be read: %v", firstLine(p))
 		}
 	}()
+	if !known(shard, replica) {
+		return nil // another matter: see initialMembers
+	}
 	snapshot, err := l.GetSnapshot(shard, replica)
 	if err != nil {
 		return fmt.Errorf("it cannot be read: %w", err)
+	}
+	if shard == metaShard && !pb.IsEmptySnapshot(snapshot) {
+		if err := checkSnapshot(l.dir, shard, replica, snapshot.Index); err != nil {
+			return err
+		}
 	}
 	has := logRecord{last: snapshot.Index}
 	s, err := l.ReadRaftState(shard, replica, snapshot.Index)
@@ -208,13 +226,30 @@ func (l *witnessedLog) check(shard, replica uint64) (err error) {
 // checkLogs makes sure that this member still has every entry and vote it has promised.
 func (n *Node) checkLogs(log *witnessedLog) error {
 	for _, g := range n.raftGroups() {
-		if !n.nh.HasNodeInfo(g.shard, n.id.MemberID) {
-			continue // another matter: see initialMembers
-		}
-		if err := log.check(g.shard, n.id.MemberID); err != nil {
-			return fmt.Errorf("cluster: the raft log of group %s in %s is damaged: %w; the member must not take part without what it has promised: %s",
-				groupNames([]uint64{g.shard})[0], filepath.Join(n.cfg.DataDir, raftDir), err, rejoinAdvice)
+		err := log.check(g.shard, n.id.MemberID, n.nh.HasNodeInfo)
+		if err != nil {
+			return n.logDamaged(fmt.Sprintf("the raft log of group %s", groupNames([]uint64{g.shard})[0]), err)
 		}
 	}
 	return nil
+}
+
+// logDamaged says what is to be done about a raft log that cannot be relied upon.
+func (n *Node) logDamaged(what string, err error) error {
+	return fmt.Errorf("cluster: %s in %s is damaged: %w; the member must not take part without what it has promised: %s",
+		what, filepath.Join(n.cfg.DataDir, raftDir), err, rejoinAdvice)
+}
+
+// firstLine leaves the stack trace out of what somebody panics with.
+func firstLine(p any) string {
+	line, _, _ := strings.Cut(fmt.Sprint(p), "\n")
+	return line
+}
+
+// logNotOpened says what is to be done when the raft log cannot be opened. The disk may be in the way of it.
+func (n *Node) logNotOpened(err error) error {
+	if n.id == nil || !n.id.Started || isAny(err, unix.ENOSPC, unix.EIO, unix.EROFS, unix.EACCES, unix.EMFILE) {
+		return err
+	}
+	return n.logDamaged("the raft log", err)
 }

@@ -282,7 +282,7 @@ func (n *Node) openLog() (timing, error) {
 	log := durableLogFactory{applied: n.appliedOnDisk, halt: n.halt, room: n.space.makeRoom}
 	witnessed := &witnessedLogFactory{LogDBFactory: log, dir: filepath.Join(n.cfg.DataDir, raftDir)}
 	if n.nh, err = newNodeHost(nodeHostConfig(&n.cfg, n.id, t, n.transport, witnessed, listener)); err != nil {
-		return timing{}, err
+		return timing{}, n.logNotOpened(err)
 	}
 	n.raft.Store(n.nh)
 	if n.halts {

@@ -105,6 +105,9 @@ func closeNodeHost(nh *dragonboat.NodeHost) (err error) {
 // our own identity covers.
 const settingsFile = "dragonboat.ds"
 
+// hostIDFile is where it keeps a random number that nobody asks for, and refuses to start when that is damaged.
+const hostIDFile = "NODEHOST.ID"
+
 // adoptHostName makes a raft directory written under another host name usable.
 // Dragonboat names a directory after the host and refuses to start on any
 // other; containers change theirs at every start. Whose data it is has been
@@ -135,8 +138,10 @@ func adoptHostName(dir string) error {
 			return fmt.Errorf("cluster: %w", err)
 		}
 	}
-	if err := os.Remove(filepath.Join(dir, settingsFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("cluster: %w", err)
+	for _, name := range []string{settingsFile, hostIDFile} {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("cluster: %w", err)
+		}
 	}
 	return syncDir(dir)
 }

@@ -145,3 +145,76 @@ func TestRaftLogLostItsEnd(t *testing.T) {
 		t.Errorf("error %q", err)
 	}
 }
+
+// A bit of the identity that makes another number of a number must not go unnoticed.
+func TestIdentityHasAChecksum(t *testing.T) {
+	c := clustertest.Start(t, clustertest.Options{})
+	c.Stop(0)
+	path := filepath.Join(c.Config(0).DataDir, "identity.json")
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	was := string(b)
+	if !strings.Contains(was, `"firstIndex": 3`) {
+		t.Fatal(was)
+	}
+	mustWrite(t, path, strings.Replace(was, `"firstIndex": 3`, `"firstIndex": 1`, 1))
+	n, err := cluster.Open(t.Context(), *c.Config(0))
+	if err == nil {
+		n.Close()
+		t.Fatal("it started")
+	}
+	if !strings.Contains(err.Error(), "checksum") {
+		t.Errorf("error %q", err)
+	}
+	mustWrite(t, path, was)
+	c.Restart(0)
+}
+
+// Whatever of Dragonboat's is damaged, Open says so, what to do, and does not panic. What it needs no more, it does without.
+func TestDamagedRaftFiles(t *testing.T) {
+	for _, tc := range []struct {
+		name, pattern, refused string
+		damage                 func(b []byte) []byte
+	}{
+		{"the newest log", "logdb-0/*.log", "is damaged", func(b []byte) []byte { clear(b[:min(4096, len(b))]); return b }},
+		{"the manifest", "logdb-0/MANIFEST-*", "is damaged", func(b []byte) []byte { clear(b[:64]); return b }},
+		{"CURRENT", "logdb-0/CURRENT", "is damaged", func(b []byte) []byte { b[3] ^= 1; return b }},
+		{"the snapshot of the meta group", "snapshot-part-1/*/*/*.gbsnap", "is damaged", func(b []byte) []byte { b[1100] ^= 1; return b }},
+		{"the number of the host", "../../NODEHOST.ID", "", func(b []byte) []byte { b[9] ^= 1; return b }},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c := clustertest.Start(t, clustertest.Options{SnapshotCount: 2})
+			for range 5 {
+				mustPut(t, c.Nodes[0], "/k", "v")
+			}
+			for range 3 { // each start writes to the meta group
+				c.Stop(0)
+				c.Restart(0)
+			}
+			c.Stop(0)
+			files, err := filepath.Glob(filepath.Join(raftHostDir(t, c, 0), "*", tc.pattern))
+			if err != nil || len(files) == 0 {
+				t.Fatalf("%d files: %v", len(files), err)
+			}
+			for _, path := range files {
+				b, err := os.ReadFile(path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				mustWrite(t, path, string(tc.damage(b)))
+			}
+			n, err := cluster.Open(t.Context(), *c.Config(0))
+			if n != nil {
+				defer n.Close()
+			}
+			switch {
+			case tc.refused == "" && err != nil:
+				t.Error(err)
+			case tc.refused != "" && (err == nil || !strings.Contains(err.Error(), tc.refused) || !strings.Contains(err.Error(), "member remove")):
+				t.Errorf("error %v", err)
+			}
+		})
+	}
+}
