@@ -155,7 +155,7 @@ const (
 	recovers = 5 * time.Second // how soon it serves when it has descriptors again (SEC-D3)
 )
 
-// flooded leaves a member a few descriptors, and lets clients take them.
+// flooded leaves a member a few descriptors and lets clients ask for them, until it has none or takes no more clients.
 func flooded(ctx context.Context, s *storm) (func(context.Context) error, error) {
 	m, err := s.victim("descriptors")
 	if err != nil {
@@ -181,8 +181,8 @@ func flooded(ctx context.Context, s *storm) (func(context.Context) error, error)
 		return err
 	}
 	for until := time.Now().Add(500 * time.Millisecond); time.Now().Before(until); {
-		if n, err := m.Descriptors(); err == nil && n >= limit {
-			s.say("%s has %d descriptors and %d connections", m.Name, limit, len(conns))
+		if n, err := m.Descriptors(); err == nil && n >= limit || m.Answers(ctx, 100*time.Millisecond) != nil {
+			s.say("%s may open %d files, has %d, and %d connections ask for more", m.Name, limit, n, len(conns))
 			return s.drained(m, lift), nil
 		}
 		if err := pause(ctx, 5*time.Millisecond); err != nil {
@@ -225,7 +225,7 @@ func (s *storm) drained(m *procs.Member, lift func() error) func(context.Context
 				return err
 			}
 		}
-		err := m.Answers(ctx)
+		err := m.Answers(ctx, time.Second)
 		took := time.Since(since)
 		if err != nil && took < heals {
 			return errNotYet

@@ -3,8 +3,10 @@ package procs
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"os"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -34,10 +36,19 @@ func (m *Member) LimitDescriptors(n int) (before int, err error) {
 	return int(old.Cur), nil //nolint:gosec // a count
 }
 
-// Answers says whether the member serves clients, with or without a quorum.
-func (m *Member) Answers(ctx context.Context) error {
-	var version any
-	return m.fetch(ctx, "/version", &version)
+// Answers says whether the member soon serves a client it has not seen, with or without a quorum.
+func (m *Member) Answers(ctx context.Context, soon time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, soon)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, m.Client+"/version", nil)
+	if err != nil {
+		return fmt.Errorf("procs: %w", err)
+	}
+	resp, err := strangers().Do(req)
+	if err != nil {
+		return fmt.Errorf("procs: ask %s: %w", m.Name, err)
+	}
+	return resp.Body.Close()
 }
 
 // Usage is what a process takes of its machine.

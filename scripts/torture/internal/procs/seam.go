@@ -93,7 +93,7 @@ func (s Seam) call(ctx context.Context, method, path string, query url.Values, i
 	if err != nil {
 		return fmt.Errorf("procs: %w", err)
 	}
-	resp, err := seamClient().Do(req)
+	resp, err := strangers().Do(req)
 	if err != nil {
 		return fmt.Errorf("procs: %w", err)
 	}
@@ -114,8 +114,8 @@ func (s Seam) call(ctx context.Context, method, path string, query url.Values, i
 	return nil
 }
 
-// seamClient keeps no connections: members' descriptors are counted.
-func seamClient() *http.Client {
+// strangers makes a connection for each request and keeps none: members' descriptors are counted.
+func strangers() *http.Client {
 	return &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 }
 
