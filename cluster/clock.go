@@ -71,13 +71,16 @@ func (c *groupClock) step(now time.Time, clock int64, term uint64, run bool) {
 	}
 }
 
-// propose sends one advance on its way.
+// propose sends one advance on its way. It reports false if there is none to send or it was refused.
 func (c *groupClock) propose(now time.Time, clock int64) bool {
 	from := clock
 	if n := len(c.sent); n > 0 {
 		from = c.sent[n-1].to
 	}
 	d := now.Sub(c.last)
+	if d <= 0 {
+		return false // a clock that steps back, which the log must not hear of
+	}
 	if d > advanceMost {
 		// Not a round number: two leaders' advances must never meet at the
 		// same clock, or one of them would take the other's for its own.

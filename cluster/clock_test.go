@@ -144,3 +144,34 @@ func TestClockKeepsTime(t *testing.T) {
 		t.Errorf("after %v the clock is at %v", now, clock)
 	}
 }
+
+// A clock that steps back costs time, and the group never hears of it: an
+// advance of less than nothing is an entry that no replica can apply.
+func TestClockStepsBack(t *testing.T) {
+	var log []logged
+	var now time.Duration
+	start := time.Now()
+	c := groupClock{send: func(cmd store.Command) error {
+		if cmd.Step <= 0 {
+			t.Fatalf("an advance by %v was proposed", time.Duration(cmd.Step))
+		}
+		log = append(log, logged{now, now, cmd})
+		return nil
+	}}
+	step := func(by time.Duration) {
+		now += by
+		c.step(start.Add(now), replay(log, now+time.Hour), 1, true)
+	}
+	for range 10 {
+		step(advanceEvery)
+	}
+	before := replay(log, now)
+	step(-3 * time.Millisecond)
+	step(0)
+	for range 10 {
+		step(advanceEvery)
+	}
+	if gained := time.Duration(replay(log, now) - before); gained < 9*advanceEvery || gained > 10*advanceEvery {
+		t.Errorf("the clock gained %v in ten steps after one back", gained)
+	}
+}
