@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"testing"
@@ -143,6 +144,26 @@ func BenchmarkEvents(b *testing.B) {
 	if err := s.Flush(); err != nil {
 		b.Fatal(err)
 	}
+	b.Run("written", func(b *testing.B) { benchEvents(b, s) })
+	restored := benchStore(b)
+	snap, err := s.Snapshot()
+	if err != nil {
+		b.Fatal(err)
+	}
+	var buf bytes.Buffer
+	err = snap.WriteTo(&buf, nil)
+	snap.Close()
+	if err == nil {
+		err = restored.Restore(&buf, nil)
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Run("restored", func(b *testing.B) { benchEvents(b, restored) })
+}
+
+func benchEvents(b *testing.B, s *store.Store) {
+	b.Helper()
 	b.ReportAllocs()
 	for b.Loop() {
 		if events, err := s.Events(5000, 5099, 100); err != nil || len(events) != 100 {

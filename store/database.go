@@ -362,11 +362,11 @@ func (d *database) entries(g *generation, trim []uint64, each func(entry) error)
 	var ends []uint64
 	err := cutStretches(g.past, func(stretch []past) error {
 		last := &stretch[len(stretch)-1]
-		endsWindow := last.endsWindow() || last == &g.past[len(g.past)-1]
-		if endsWindow {
-			ends = append(ends, last.index)
+		var meta byte
+		if last.endsWindow() || last == &g.past[len(g.past)-1] {
+			meta, ends = metaWindowEnd, append(ends, last.index)
 		}
-		return each(d.stretchEntry(stretch, endsWindow))
+		return each(d.stretchEntry(stretch, meta))
 	})
 	if err != nil {
 		return err

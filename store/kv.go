@@ -158,7 +158,7 @@ type view struct {
 	head head
 	low  uint64 // versions from here on are kept for this view
 
-	window struct{ from, end uint64 } // known to be in one, and its end
+	window span // the last one that was looked for
 }
 
 // latest returns a view of the tree as it is now.
@@ -218,10 +218,13 @@ func (v *view) end(at, durable uint64) uint64 {
 	if at >= durable {
 		return at
 	}
-	if at < v.window.from || at > v.window.end {
-		v.window.from, v.window.end = at, v.db.windowEnd(at)
+	if at < v.window.from || at > v.window.to {
+		v.window = v.db.window(at)
 	}
-	return v.window.end
+	if !v.window.packed {
+		return at
+	}
+	return v.window.to
 }
 
 // moment is what tells whether something has changed.

@@ -146,7 +146,7 @@ func (d *database) restoreStretch(batch *badger.WriteBatch, events []past) error
 	if len(events) == 0 {
 		return nil
 	}
-	e := d.stretchEntry(events, true)
+	e := d.stretchEntry(events, metaUnpacked)
 	return e.addTo(batch)
 }
 

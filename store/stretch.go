@@ -43,6 +43,7 @@ const (
 const (
 	metaPack      = 1 // a pack
 	metaWindowEnd = 2 // the stretch that a window ends with
+	metaUnpacked  = 3 // a stretch of a snapshot: each version of its events is an entry of its own
 )
 
 // endsStretch tells whether a stretch ends with an event. It depends on nothing but
@@ -110,13 +111,9 @@ func decodeStretch(s string, end uint64, each func(index uint64, trace string) b
 }
 
 // stretchEntry returns what a stretch is in a commit that the next ledger vouches for.
-func (d *database) stretchEntry(stretch []past, endsWindow bool) entry {
+func (d *database) stretchEntry(stretch []past, meta byte) entry {
 	place := historyKey(stretch[len(stretch)-1].index)
-	e := entry{place: place, version: d.ledger + 1, value: encodeStretch(stretch)}
-	if endsWindow {
-		e.meta = metaWindowEnd
-	}
-	return e
+	return entry{place: place, version: d.ledger + 1, value: encodeStretch(stretch), meta: meta}
 }
 
 // history calls each for the events of [from, to], in order, until it returns false.
@@ -183,17 +180,25 @@ func (d *database) dropUnvouched(frontier uint64) error {
 	return nil
 }
 
-// windowEnd returns where the window ends that index is in, or index if that is
-// after the last one.
-func (d *database) windowEnd(index uint64) uint64 {
+// window returns the window that index is in. It is empty after the last one.
+func (d *database) window(index uint64) span {
 	c := d.stretches(index)
 	defer c.close()
 	for c.next() {
-		if c.it.Item().UserMeta() == metaWindowEnd {
-			return c.end
+		switch c.it.Item().UserMeta() {
+		case metaWindowEnd:
+			return span{from: index, to: c.end, packed: true}
+		case metaUnpacked:
+			return span{from: index, to: c.end}
 		}
 	}
-	return index
+	return span{from: index, to: index}
+}
+
+// span is a part of the history.
+type span struct {
+	from, to uint64
+	packed   bool // what a place held there may be in a newer entry, up to to
 }
 
 // stretchCursor walks the stretches of a database.

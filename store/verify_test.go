@@ -66,7 +66,7 @@ func TestVerifyFinds(t *testing.T) {
 		}, "never will"},
 		"an event is gone": {func(s *Store, _ *head) []mutation {
 			events := eventsOnDisk(t, s)
-			writeEntry(t, s, s.kv.db.stretchEntry(append(events[:2:2], events[3:]...), true))
+			writeEntry(t, s, s.kv.db.stretchEntry(append(events[:2:2], events[3:]...), metaWindowEnd))
 			return nil
 		}, "the ledger says 4 from 4 to 7"},
 		"a stretch of the history is gone": {func(s *Store, _ *head) []mutation {
