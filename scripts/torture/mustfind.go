@@ -18,7 +18,7 @@ func mustfindScenario() scenario {
 	return scenario{
 		name:     "mustfind",
 		about:    "every switch that breaks a promise, and the check that must notice; passes when all do",
-		defaults: options{members: 3, groups: 1, duration: 5 * time.Second},
+		defaults: options{members: 3, groups: 1, duration: 5 * time.Second, seam: true},
 		run:      runMustfind,
 	}
 }
@@ -73,6 +73,10 @@ func runMustfind(ctx context.Context, t *trial) error {
 		o.members, o.groups, o.duration, o.faults = t.opt.members, t.opt.groups, t.opt.duration, "kill"
 		p.change(&o)
 		o.seed, o.kind, o.binary, o.history = t.opt.seed+uint64(i), t.opt.kind, t.opt.binary, t.opt.history
+		if err := needsSeam(&o); o.clock != "" && err != nil {
+			t.say("no %s here: %v", p.name, err)
+			continue
+		}
 		o.dir = filepath.Join(t.opt.dir, fmt.Sprint(i))
 		if err := makeDir(o.dir); err != nil {
 			return err
