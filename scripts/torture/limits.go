@@ -40,6 +40,7 @@ func starved(ctx context.Context, s *storm) (func(context.Context) error, error)
 		}
 		return s.fed(m, turns), nil
 	}
+	s.cleanups = append(s.cleanups, func() { _ = end.lift() }) // of a run that breaks off
 	for until := time.Now().Add(time.Second); time.Now().Before(until); {
 		if end.throttled() {
 			s.say("%s gets %.0f %% of a processor", m.Name, 100*share)
@@ -107,6 +108,7 @@ func squeezed(ctx context.Context, s *storm) (func(context.Context) error, error
 		s.say("no limit of memory here: %v", err)
 		return nil, errSpared
 	}
+	s.cleanups = append(s.cleanups, func() { _ = b.lift() }) // of a run that breaks off
 	for until := time.Now().Add(time.Second); time.Now().Before(until); {
 		if !m.Running() || b.refused() {
 			s.say("%s gets %d MiB more and that is all", m.Name, headroom>>20)
