@@ -36,8 +36,12 @@ func parts() []part {
 		{membersScenario(), func(o *options) { o.grow, o.replace, o.worst, o.worstGroup = 4, 1, 10*time.Second, 20*time.Second }},
 		{coordinatorScenario(), func(o *options) { o.grow, o.rounds, o.worst, o.worstGroup = 4, 2, 10*time.Second, 20*time.Second }},
 		{powerScenario(), func(o *options) { o.rounds = 2 }},
-		{stormScenario(), func(o *options) { o.duration, o.every, o.overlap, o.snapshotCount = 30*time.Second, 800*time.Millisecond, 2, 200 }},
-		{stormScenario(), func(o *options) { o.groups, o.duration, o.every, o.overlap = 1, 25*time.Second, 800*time.Millisecond, 2 }},
+		{stormScenario(), func(o *options) {
+			o.duration, o.every, o.overlap, o.snapshotCount = 30*time.Second, 800*time.Millisecond, 2, 200
+		}},
+		{stormScenario(), func(o *options) {
+			o.groups, o.duration, o.every, o.overlap = 1, 25*time.Second, 800*time.Millisecond, 2
+		}},
 	}
 }
 
