@@ -186,6 +186,9 @@ func (d *decay) everything(ctx context.Context) error {
 	n := 0
 	for range d.opt.rounds {
 		for _, p := range fileKinds() {
+			if d.opt.members == 1 && p.name == "store value log" {
+				continue // is noticed when it is read, when nobody has any more what was acknowledged meanwhile
+			}
 			if len(asked) > 0 && !slices.ContainsFunc(asked, func(a string) bool { return strings.Contains(p.name, a) }) {
 				continue
 			}
@@ -348,7 +351,7 @@ func (d *decay) table() {
 }
 
 // majority puts two of three members back on copies of their disks from before some writes, but for the file that would give them away.
-// They go on without the third one, and what was acknowledged meanwhile is lost: the checks must find that.
+// They go on without the third one, which loses its disk, and what was acknowledged meanwhile is lost: the checks must find that.
 func (d *decay) majority(ctx context.Context) error {
 	if d.opt.members != 3 {
 		return errors.New("--majority is for three members")
@@ -388,5 +391,9 @@ func (d *decay) majority(ctx context.Context) error {
 			return d.notHealed(ctx, err)
 		}
 	}
-	return pause(ctx, time.Second)
+	// The third one knows better, but is outvoted. Without what it has, all seems well.
+	if err := d.comeBack(d.cluster.Members[2]); err != nil {
+		return err
+	}
+	return d.awaited(ctx, d.cluster.Members[2], "its loss")
 }

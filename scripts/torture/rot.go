@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -97,13 +99,13 @@ func (p *fileKind) files(dir string) ([]string, error) {
 // rot is a kind of damage.
 type rot struct {
 	name string
-	do   func(*rand.Rand, []byte) []byte // nil when nothing is left
+	// do damages a file, of which the first used bytes are read. The result is nil when nothing is left.
+	do func(rng *rand.Rand, b []byte, used int) []byte
 }
 
 func rots() []rot {
-	flips := func(one int) func(*rand.Rand, []byte) []byte {
-		return func(rng *rand.Rand, b []byte) []byte {
-			used := len(bytes.TrimRight(b, "\x00")) // what was reserved is not read
+	flips := func(one int) func(*rand.Rand, []byte, int) []byte {
+		return func(rng *rand.Rand, b []byte, used int) []byte {
 			for range max(1, used/one) {
 				b[rng.IntN(max(1, used))] ^= 1 << rng.IntN(8)
 			}
@@ -114,17 +116,15 @@ func rots() []rot {
 		{"one bit", flips(1 << 40)},
 		{"one byte in 100,000", flips(100_000)},
 		{"one byte in 1,000", flips(1_000)},
-		{"cut", func(rng *rand.Rand, b []byte) []byte {
-			used := len(bytes.TrimRight(b, "\x00"))
-			return b[:max(0, min(len(b)-1, used-rng.IntN(1024)))]
+		{"cut", func(rng *rand.Rand, b []byte, used int) []byte {
+			return b[:max(0, min(len(b), used)-1-rng.IntN(1023))]
 		}},
-		{"zeros", func(rng *rand.Rand, b []byte) []byte {
-			used := len(bytes.TrimRight(b, "\x00"))
+		{"zeros", func(rng *rand.Rand, b []byte, used int) []byte {
 			at := rng.IntN(max(1, used)) &^ 4095
 			clear(b[at:min(at+4096, len(b))])
 			return b
 		}},
-		{"gone", func(*rand.Rand, []byte) []byte { return nil }},
+		{"gone", func(*rand.Rand, []byte, int) []byte { return nil }},
 	}
 }
 
@@ -134,7 +134,11 @@ func (r *rot) inflict(rng *rand.Rand, path string) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("damage: %w", err)
 	}
-	after := r.do(rng, bytes.Clone(before))
+	used := len(bytes.TrimRight(before, "\x00")) // what was reserved is not read
+	if filepath.Ext(path) == ".log" {
+		used = logEnd(path, before)
+	}
+	after := r.do(rng, bytes.Clone(before), used)
 	if after == nil {
 		err = os.Remove(path)
 	} else {
@@ -148,4 +152,28 @@ func (r *rot) inflict(rng *rand.Rand, path string) (bool, error) {
 		return false, fmt.Errorf("damage: %w", err)
 	}
 	return err != nil || !bytes.Equal(before, now), nil
+}
+
+// logEnd is where a log of Pebble's ends: it may have been another one before, whose rest follows. Blocks of 32 KiB hold
+// chunks: a checksum of 4 bytes, a length of 2, a type of 1 and the number of the log of 4, and the content.
+func logEnd(path string, b []byte) int {
+	const block, header = 32 << 10, 11
+	number, err := strconv.ParseUint(strings.TrimSuffix(filepath.Base(path), ".log"), 10, 64)
+	if err != nil {
+		return len(b)
+	}
+	end := 0
+	for at := 0; at+header <= len(b); {
+		if block-at%block < header {
+			at += block - at%block
+			continue
+		}
+		size, of := int(binary.LittleEndian.Uint16(b[at+4:])), binary.LittleEndian.Uint32(b[at+7:])
+		if kind := b[at+6]; kind < 5 || kind > 8 || of != uint32(number) || at+header+size > len(b) { //nolint:gosec // as Pebble cuts it
+			break
+		}
+		at += header + size
+		end = at
+	}
+	return end
 }
