@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"cmp"
-	"debug/buildinfo"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -11,6 +10,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"time"
@@ -61,22 +61,18 @@ func (r *report) enter(path, binary string) error {
 	return errors.Join(err, f.Close())
 }
 
-// commitOf is what a Go binary says it was built from, empty for others.
+// commitOf is what a server says it was built from, empty if it does not.
 func commitOf(binary string) string {
-	info, err := buildinfo.ReadFile(binary)
+	text, err := exec.Command(binary, "--version").Output() //nolint:gosec // the binary is what the caller asked to test
 	if err != nil {
 		return ""
 	}
-	commit := ""
-	for _, s := range info.Settings {
-		switch {
-		case s.Key == "vcs.revision":
-			commit = s.Value[:min(7, len(s.Value))] + commit
-		case s.Key == "vcs.modified" && s.Value == "true":
-			commit += "+"
+	for line := range strings.Lines(string(text)) {
+		if sha, ok := strings.CutPrefix(strings.TrimSpace(line), "Git SHA: "); ok && !strings.Contains(sha, " ") {
+			return sha
 		}
 	}
-	return commit
+	return ""
 }
 
 const (

@@ -24,7 +24,7 @@ func TestLedger(t *testing.T) {
 	bad.Ops = 300
 	bad.violate(check.Violation{Check: "durable", Detail: "a|b\nc"})
 	for _, r := range []*report{good, bad} {
-		if err := r.enter(runs, os.Args[0]); err != nil {
+		if err := r.enter(runs, "/bin/true"); err != nil {
 			t.Fatal(err)
 		}
 	}
