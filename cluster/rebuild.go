@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -36,6 +37,10 @@ func (n *Node) openStore(ctx context.Context, group int, o store.Options) (*stor
 	if err == nil || !errors.Is(err, store.ErrDamaged) || !n.id.Started || n.server == nil {
 		return st, err
 	}
+	if len(n.elsewhere()) == 0 && n.logWasCut(group) {
+		return nil, fmt.Errorf("%w; no other member is there to rebuild it from, and the log does not go back to the beginning: "+
+			"it is left as it is; look after the disk, or restore a backup (witan restore)", err)
+	}
 	n.log.Error().Err(err).Int("group", group).Str("kept", o.Dir+".damaged").Msg("the store of a group is damaged; it is set aside and rebuilt")
 	if err := store.SetAside(o.Dir); err != nil {
 		return nil, err
@@ -58,6 +63,13 @@ func (n *Node) openStore(ctx context.Context, group int, o store.Options) (*stor
 	}
 	n.log.Info().Int("group", group).Uint64("raftIndex", st.Applied()).Dur("took", time.Since(begin)).Msg("the store of a group was rebuilt from another member's")
 	return st, nil
+}
+
+// logWasCut reports whether there is a snapshot of a group, so that its log does not begin with the first entry.
+func (n *Node) logWasCut(group int) bool {
+	of := fmt.Sprintf("snapshot-%d-%d", keyShard(group), n.id.MemberID)
+	found, err := filepath.Glob(filepath.Join(n.cfg.DataDir, raftDir, "*", "*", "snapshot-part-*", of, "snapshot-*"))
+	return err != nil || len(found) > 0
 }
 
 // refill fills a store with what another member has, whichever gives it first.

@@ -92,7 +92,7 @@ func TestDamagedStoreOfOneAlone(t *testing.T) {
 					n.Close()
 					t.Fatal("it started")
 				}
-				if !strings.Contains(err.Error(), "the store ends at log entry 0") {
+				if !strings.Contains(err.Error(), "restore a backup") {
 					t.Errorf("error %q", err)
 				}
 			}

@@ -104,8 +104,7 @@ func (s *Store) scrub(db *database, after uint64) uint64 {
 	if next == 0 {
 		return 0
 	}
-	path := filepath.Join(db.dir, fmt.Sprintf("%06d.sst", next))
-	if err := checkTable(path); errors.Is(err, ErrDamaged) {
+	if err := checkTable(tablePath(db.dir, next)); errors.Is(err, ErrDamaged) && !errors.Is(err, fs.ErrNotExist) { // compacted meanwhile
 		_ = s.suspect(err) // it is told by Failed
 	}
 	return next

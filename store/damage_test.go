@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -254,5 +256,30 @@ func TestCondemned(t *testing.T) {
 	s = openFor(t, o)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestStrayTable opens a store beside what a crash has left of a table that was being made.
+func TestStrayTable(t *testing.T) {
+	o, whole, _ := aged(t, false)
+	if err := os.WriteFile(filepath.Join(o.Dir, "db-1", "000999.sst"), make([]byte, 1<<16), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := openFor(t, o)
+	defer s.Close()
+	if !bytes.Equal(dumpOf(t, s), whole) {
+		t.Error("it is not what it was")
+	}
+}
+
+// TestDiskTroubleIsNoDamage: a store that may be sound is not to be set aside.
+func TestDiskTroubleIsNoDamage(t *testing.T) {
+	for _, err := range []error{syscall.EIO, fmt.Errorf("while sync file: x, error: %v", syscall.EIO), &fs.PathError{Op: "write", Err: syscall.ENOSPC}} { //nolint:errorlint // as Badger does
+		if errors.Is(openFailed("db-1", err), ErrDamaged) {
+			t.Errorf("%v is taken for damage", err)
+		}
+	}
+	if !errors.Is(openFailed("db-1", errors.New("manifest has checksum mismatch")), ErrDamaged) {
+		t.Error("damage is not taken for it")
 	}
 }

@@ -9,7 +9,9 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
+	"syscall"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
@@ -57,8 +59,8 @@ type database struct {
 }
 
 // openDatabase opens or makes the Badger database in dir. What Badger says is
-// taken for damage: that the directory can be written and is nobody else's is
-// known from its lock (openLock).
+// taken for damage, but for errors of the disk: that the directory can be
+// written and is nobody else's is known from its lock (openLock).
 func openDatabase(dir string, log zerolog.Logger, sync bool) (*database, error) {
 	return openBadger(badgerOptions(dir, log).WithSyncWrites(sync))
 }
@@ -69,7 +71,7 @@ func openBadger(o badger.Options) (_ *database, err error) {
 		// Badger panics on some damage; the caller must be able to set the
 		// directory aside whatever the damage is.
 		if r := recover(); r != nil {
-			err = fmt.Errorf("store: open %s: %v: %w", dir, r, ErrDamaged)
+			err = openFailed(dir, fmt.Errorf("%v", r))
 		}
 	}()
 	if err := removeUnborn(dir); err != nil {
@@ -81,7 +83,7 @@ func openBadger(o badger.Options) (_ *database, err error) {
 	}
 	b, err := badger.OpenManaged(o)
 	if err != nil {
-		return nil, fmt.Errorf("store: open %s: %w: %w", dir, err, ErrDamaged)
+		return nil, openFailed(dir, err)
 	}
 	d := &database{badger: b, dir: dir, manifest: manifest, holds: map[uint64]int{}, closed: make(chan struct{})}
 	if d.witness, d.said, err = openWitness(dir); err != nil {
@@ -92,13 +94,27 @@ func openBadger(o badger.Options) (_ *database, err error) {
 
 // checkFiles verifies what Badger does not, and returns the highest number of a table in the manifest.
 func checkFiles(dir string) (manifest uint64, err error) {
-	if err := checkTables(dir); err != nil {
+	live, highest, err := manifestTables(dir)
+	if err != nil {
 		return 0, err
 	}
-	if err := checkMemtables(dir); err != nil {
+	if err := checkTables(dir, live); err != nil {
 		return 0, err
 	}
-	return highestTable(dir)
+	return highest, checkMemtables(dir)
+}
+
+// openFailed tells damage from a disk that is full, failing or not ours: then the data may be sound.
+func openFailed(dir string, err error) error {
+	for _, e := range []error{
+		syscall.EIO, syscall.ENOSPC, syscall.EROFS, syscall.EACCES, syscall.EPERM, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM,
+	} {
+		// Badger has some errors as text only.
+		if errors.Is(err, e) || strings.Contains(err.Error(), e.Error()) {
+			return fmt.Errorf("store: open %s: %w", dir, err)
+		}
+	}
+	return fmt.Errorf("store: open %s: %w: %w", dir, err, ErrDamaged)
 }
 
 // removeUnborn removes log files that a power cut caught between their creation

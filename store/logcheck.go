@@ -126,43 +126,57 @@ func (r *logReader) entry() bool {
 	return r.err == nil
 }
 
-// highestTable returns the highest number of a table that the manifest of a
-// database speaks of. Badger takes whatever it cannot read at the end of a
+// manifestTables returns the tables of a database by its manifest, and the
+// highest number of one that the manifest speaks of. Badger takes whatever it cannot read at the end of a
 // manifest for a write that a crash cut short, removes the tables that were
-// named there and says nothing: the witness knows how far it went.
-func highestTable(dir string) (highest uint64, err error) {
+// named there and says nothing: the witness knows how far it went. Other tables
+// that lie about are what a crash has left of making them.
+func manifestTables(dir string) (live map[uint64]struct{}, highest uint64, err error) {
+	live = map[uint64]struct{}{}
 	b, err := os.ReadFile(filepath.Join(dir, "MANIFEST"))
 	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
+		return live, 0, nil
 	}
 	if err != nil {
-		return 0, fmt.Errorf("store: %w", err)
+		return nil, 0, fmt.Errorf("store: %w", err)
 	}
 	const magic, head = 8, 8
 	for at := magic; at+head <= len(b); {
-		n := int(binary.BigEndian.Uint32(b[at:]))
-		end := at + head + n
+		end := at + head + int(binary.BigEndian.Uint32(b[at:]))
 		if end > len(b) {
 			break
 		}
-		highest = max(highest, tablesIn(string(b[at+head:end])))
+		tableChanges(string(b[at+head:end]), func(number uint64, gone bool) {
+			if highest = max(highest, number); gone {
+				delete(live, number)
+			} else {
+				live[number] = struct{}{}
+			}
+		})
 		at = end
 	}
-	return highest, nil
+	return live, highest, nil
 }
 
-// tablesIn returns the highest number in a change of the manifest, which is
-// protobuf: field 1 is repeated and holds one table's, whose field 1 is its number.
-func tablesIn(change string) (highest uint64) {
+// tableChanges reads a change of the manifest, which is protobuf: field 1 is repeated and holds one table's,
+// whose field 1 is its number, and whose field 2 is 1 when it is gone.
+func tableChanges(change string, each func(number uint64, gone bool)) {
 	in := cursor{rest: change}
-	for in.rest != "" && in.err == nil {
-		if in.uvarint() != 1<<3|2 {
-			return highest
-		}
+	for in.rest != "" && in.err == nil && in.uvarint() == 1<<3|2 {
 		table := cursor{rest: in.text()}
-		if table.uvarint() == 1<<3 {
-			highest = max(highest, table.uvarint())
+		var number, op uint64
+		for table.rest != "" && table.err == nil {
+			switch field := table.uvarint(); field {
+			case 1 << 3:
+				number = table.uvarint()
+			case 2 << 3:
+				op = table.uvarint()
+			default:
+				table.uvarint() // the others are numbers, too
+			}
+		}
+		if in.err == nil && table.err == nil {
+			each(number, op == 1)
 		}
 	}
-	return highest
 }

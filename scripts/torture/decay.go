@@ -110,7 +110,7 @@ func serves(ctx context.Context, m *procs.Member) bool {
 
 // refusals are what a member says of damage it must not go on with, each with what to do.
 func refusals() []string {
-	return []string{"remove the member", "remove this member", "restore it from a copy"}
+	return []string{"remove the member", "remove this member", "restore it from a copy", "restore a backup"}
 }
 
 // inflictOn damages a file of a member that does not run, if it has one of that class.
