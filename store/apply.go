@@ -11,8 +11,8 @@ type Result struct {
 	Err     *Error   // the client's mistake, if it made one
 	Index   uint64   // the group's frontier afterwards
 	// Repeat says that the command had been done before and was not done
-	// again. Event is what it did then, nil if that is no longer known. It is
-	// told to no watcher.
+	// again. Event is what it did then, nil if it was refused or that is no
+	// longer known. It is told to no watcher.
 	Repeat bool
 
 	// Failure says that the store is broken (Store.Failed): the command was
@@ -76,9 +76,11 @@ func (s *Store) run(st *step, c *Command) Result {
 		return Result{Repeat: true, Event: st.eventAt(index)}
 	}
 	r := s.dispatch(st, c)
+	var index uint64
 	if r.Event != nil {
-		s.repeats.record(c, r.Event.Index)
+		index = r.Event.Index
 	}
+	s.repeats.record(c, index)
 	return r
 }
 

@@ -101,9 +101,9 @@ func (m *model) apply(c store.Command) store.Result {
 	if r.Event != nil {
 		m.frontier = r.Event.Index
 		m.events = append(m.events, r.Event)
-		m.done[id] = r.Event
-		delete(m.done, "")
 	}
+	m.done[id] = r.Event
+	delete(m.done, "")
 	m.remember()
 	r.Index = m.frontier
 	return r

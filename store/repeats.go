@@ -7,9 +7,9 @@ import (
 )
 
 // repeats remembers which proposals were done, per proposing member, so that
-// one that was proposed twice is done once (Command.Origin). It remembers
-// successes only: doing a refused command again is refused again or is what
-// the client asked for.
+// one that was proposed twice is done once (Command.Origin). What was refused
+// is remembered as well: its client may have been told, and would find it done
+// later.
 //
 // A window belongs to one boot of the member. When an entry of a later boot
 // comes by, the log has decided that the member was restarted: nobody waits
@@ -22,7 +22,7 @@ type repeats map[uint64]*window
 type window struct {
 	boot    uint64
 	settled uint64            // highest Settled seen: nothing up to here is done any more
-	done    map[uint64]uint64 // Seq → index of the event
+	done    map[uint64]uint64 // Seq → index of the event, 0 if there was none
 }
 
 // find looks for the command among those that were done. A command numbered at
@@ -42,8 +42,8 @@ func (r repeats) find(c *Command) (index uint64, done bool) {
 	return index, done
 }
 
-// record notes that the command was done by the event with the given index.
-// find was called for it before.
+// record notes that the command was done by the event with the given index, or
+// refused. find was called for it before.
 func (r repeats) record(c *Command, index uint64) { r[c.Origin].done[c.Seq] = index }
 
 func (w *window) settle(settled uint64) {
