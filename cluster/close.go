@@ -21,10 +21,10 @@ func (n *Node) Close() error {
 }
 
 func (n *Node) close() error {
-	n.leavePanics()
 	if n.halted.Load() != nil {
-		return n.abandon()
+		return n.abandon() // others of Dragonboat's goroutines may meet the error only now: they halt, too
 	}
+	n.leavePanics()
 	n.handOver()
 	n.endWaits()
 	n.stop()
