@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -49,6 +50,8 @@ func (t *trial) writeBulk(ctx context.Context) (*bulk, error) {
 	return b, nil
 }
 
+var errMissing = errors.New("is not there")
+
 func answered(req *http.Request) ([]byte, error) {
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
@@ -56,6 +59,9 @@ func answered(req *http.Request) ([]byte, error) {
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode == http.StatusNotFound {
+		return nil, errMissing
+	}
 	if err == nil && resp.StatusCode > http.StatusCreated {
 		err = fmt.Errorf("%s: %.200s", resp.Status, text)
 	}
@@ -73,7 +79,7 @@ func (b *bulk) read(ctx context.Context, m *procs.Member) (wrong, unread []strin
 		if ctx.Err() != nil {
 			return nil, nil, ctx.Err()
 		}
-		if err != nil && strings.Contains(err.Error(), "404") {
+		if err != nil && errors.Is(err, errMissing) {
 			wrong = append(wrong, fmt.Sprintf("%s: %v", key, err))
 			continue
 		}
