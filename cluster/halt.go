@@ -85,12 +85,15 @@ func (n *Node) takePanics() {
 // raftPanicked says what to do when Dragonboat cannot go on. At start that is damage more often than not.
 func (n *Node) raftPanicked(text string) error {
 	err := errors.New(firstLine(text))
-	// All there is of the error is its text.
-	failing := strings.Contains(text, unix.EIO.Error()) || strings.Contains(text, unix.ENOSPC.Error())
-	if !n.caught.Load() && !failing {
+	if !n.caught.Load() && !ofTheDisk(text) {
 		return n.logDamaged("the raft log", err)
 	}
 	return diskError("raft", err)
+}
+
+// ofTheDisk says whether a text is about an error of the disk: sometimes all there is of one is its text.
+func ofTheDisk(text string) bool {
+	return strings.Contains(text, unix.EIO.Error()) || strings.Contains(text, unix.ENOSPC.Error())
 }
 
 func (n *Node) leavePanics() { panics.CompareAndSwap(n.panics, nil) }

@@ -2,10 +2,12 @@ package cluster
 
 import (
 	"errors"
+	stdlog "log"
 	"strings"
 	"testing"
 
 	"github.com/lni/dragonboat/v4/raftpb"
+	"github.com/rs/zerolog"
 	"golang.org/x/sys/unix"
 )
 
@@ -42,6 +44,20 @@ func TestLogFailureHalts(t *testing.T) {
 				t.Errorf("%s, deferred %v: halted with %v", name, deferred, why)
 			}
 		}
+	}
+}
+
+// TestPebbleIsHeard: what Pebble logs before it panics halts the member, if it is about the disk.
+func TestPebbleIsHeard(t *testing.T) {
+	var heard []string
+	f := func(text string) { heard = append(heard, text) }
+	before := panics.Swap(&f)
+	defer panics.Store(before)
+	useRaftLogger(zerolog.Nop())
+	stdlog.Print("[JOB 3] flushed")
+	stdlog.Print("MANIFEST sync failed: sync logdb-0/MANIFEST-000001: input/output error")
+	if len(heard) != 1 || !strings.HasPrefix(heard[0], "MANIFEST sync failed") {
+		t.Errorf("heard %q", heard)
 	}
 }
 

@@ -2,6 +2,8 @@ package cluster
 
 import (
 	"fmt"
+	stdlog "log"
+	"strings"
 	"sync"
 
 	"github.com/lni/dragonboat/v4/logger"
@@ -50,5 +52,23 @@ func useRaftLogger(log zerolog.Logger) {
 			}
 			return l
 		})
+		stdlog.SetFlags(0)
+		stdlog.SetOutput(pebbleLog{log.With().Str("component", "pebble").Logger()})
 	})
+}
+
+// pebbleLog is where Pebble's lines go, by way of the standard library's
+// logger. Pebble panics in goroutines of its own when its manifest cannot be
+// written, and what it says before that is all there is to hear of it in time.
+type pebbleLog struct{ log zerolog.Logger }
+
+// Write implements io.Writer for one line.
+func (l pebbleLog) Write(line []byte) (int, error) {
+	text := strings.TrimSpace(string(line))
+	if halt := panics.Load(); halt != nil && ofTheDisk(text) {
+		l.log.Error().Msg(text)
+		(*halt)(text)
+	}
+	l.log.Debug().Msg(text)
+	return len(line), nil
 }

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/lni/dragonboat/v4/raftio"
+	"github.com/lni/dragonboat/v4/raftpb"
 
 	"github.com/witan-kv/witan/cluster/peer"
 	"github.com/witan-kv/witan/store"
@@ -175,7 +177,9 @@ func (n *Node) checkStore(g *group, log raftio.ILogDB) error {
 		return fmt.Errorf("cluster: group %d: read the raft log: %w; %s", g.id, err, rejoinAdvice)
 	}
 	dir := groupDir(n.cfg.DataDir, g.id)
-	if applied := g.st.Applied(); applied < snapshot.OnDiskIndex || applied == 0 && g.st.Seed() != n.id.Seed {
+	applied := g.st.Applied()
+	behind := applied < snapshot.OnDiskIndex && !hasImage(&snapshot)
+	if behind || applied == 0 && snapshot.OnDiskIndex == 0 && g.st.Seed() != n.id.Seed {
 		reason := fmt.Sprintf("the store ends at log entry %d, the log begins after %d", applied, snapshot.OnDiskIndex)
 		if err := store.Condemn(dir, reason); err != nil {
 			return err
@@ -185,6 +189,25 @@ func (n *Node) checkStore(g *group, log raftio.ILogDB) error {
 	}
 	return g.st.Acquit()
 }
+
+// hasImage reports whether a snapshot that came from another member still holds
+// what it brought. It does until the store has it: a process that ended in
+// between takes it in when it starts again.
+func hasImage(s *raftpb.Snapshot) bool {
+	if s.Dummy || s.Filepath == "" {
+		return false
+	}
+	f, err := os.Open(s.Filepath)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	begin, err := io.ReadAll(io.LimitReader(f, imageBegins))
+	return err == nil && store.BeginsSnapshot(begin)
+}
+
+// imageBegins is how much of a snapshot file may come before what the store has written: Dragonboat's header and sessions.
+const imageBegins = 64 << 10
 
 // rebuiltAt reports whether the store of a group was rebuilt where it stands, behind the end of the log.
 func (n *Node) rebuiltAt(g *group) bool {

@@ -35,6 +35,12 @@ const (
 	snapshotEmptied = 2
 )
 
+// BeginsSnapshot reports whether the beginning of a file holds that of a
+// snapshot, behind what others have written in front of it.
+func BeginsSnapshot(b []byte) bool {
+	return bytes.Contains(b, append([]byte(snapshotMagic), snapshotFormat))
+}
+
 // ErrStopped says that writing or reading a snapshot was stopped by its caller.
 var ErrStopped = errors.New("store: stopped")
 
