@@ -17,12 +17,12 @@ func gapScenario() scenario {
 	return scenario{
 		name:     "gap",
 		about:    "the time without writes after the leader's death",
-		defaults: options{members: 3, groups: 1, rounds: 5},
+		defaults: options{members: 3, groups: 1, rounds: 5, worst: 10 * time.Second},
 		flags: func(f *flag.FlagSet, o *options) {
 			f.IntVar(&o.rounds, "rounds", o.rounds, "leaders lost")
 			f.BoolVar(&o.fresh, "fresh", false, "a fresh cluster each round, instead of restarting the member that died")
 			f.BoolVar(&o.pause, "pause", false, "the leader is stopped by SIGSTOP instead of killed")
-			f.DurationVar(&o.worst, "worst", 10*time.Second, "a longer gap is a violation")
+			f.DurationVar(&o.worst, "worst", o.worst, "a longer gap is a violation")
 		},
 		run: runGap,
 	}

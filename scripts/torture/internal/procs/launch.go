@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"os"
 	"os/exec"
 	"runtime"
 	"sync"
@@ -43,14 +44,16 @@ func (l launcher) start(cmd *exec.Cmd) error {
 func (l launcher) close() { l.once.Do(func() { close(l.jobs) }) }
 
 // Ports are taken below the range from which the kernel takes those of outgoing connections, so that a
-// restarted member finds its own still free.
-const lowestPort, highestPort = 20000, 32000
+// restarted member finds its own still free. Programs that run side by side mostly draw from different parts of it.
+const lowestPort, highestPort, partOfPorts = 20000, 32000, 1500
+
+var firstPort = lowestPort + os.Getpid()%((highestPort-lowestPort)/partOfPorts)*partOfPorts //nolint:gochecknoglobals // of the process
 
 // freePorts finds n ports that are free and not taken, and takes them.
 func freePorts(n int, taken map[int]bool) ([]int, error) {
 	var ports []int
 	for range 100 * n {
-		p := lowestPort + rand.IntN(highestPort-lowestPort) //nolint:gosec // must differ from run to run, not be secret
+		p := firstPort + rand.IntN(partOfPorts) //nolint:gosec // must differ from run to run, not be secret
 		if taken[p] {
 			continue
 		}
