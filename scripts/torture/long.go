@@ -2,11 +2,7 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"path/filepath"
 	"time"
-
-	"github.com/witan-kv/witan/scripts/torture/internal/procs"
 )
 
 func longScenario() scenario {
@@ -53,12 +49,8 @@ func runLong(ctx context.Context, t *trial) error {
 		p := turns()[i%len(turns())]
 		o := p.scenario.defaults
 		p.change(&o)
-		o.seed, o.kind, o.binary, o.history, o.keep = t.opt.seed+uint64(i), t.opt.kind, t.opt.binary, t.opt.history, t.opt.keep
-		o.dir = filepath.Join(t.opt.dir, fmt.Sprint(i))
-		if o.kind == procs.Etcd {
-			o.groups = 1
-		}
-		if err := makeDir(o.dir); err != nil {
+		o.keep = t.opt.keep
+		if err := o.inherit(&t.opt, i); err != nil {
 			return err
 		}
 		t.say("%s seed=%d members=%d groups=%d", p.scenario.name, o.seed, o.members, o.groups)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -72,14 +71,12 @@ func runMustfind(ctx context.Context, t *trial) error {
 		o := p.scenario.defaults
 		o.members, o.groups, o.duration, o.faults = t.opt.members, t.opt.groups, t.opt.duration, "kill"
 		p.change(&o)
-		o.seed, o.kind, o.binary, o.history = t.opt.seed+uint64(i), t.opt.kind, t.opt.binary, t.opt.history
+		if err := o.inherit(&t.opt, i); err != nil {
+			return err
+		}
 		if err := needsSeam(&o); o.clock != "" && err != nil {
 			t.say("no %s here: %v", p.name, err)
 			continue
-		}
-		o.dir = filepath.Join(t.opt.dir, fmt.Sprint(i))
-		if err := makeDir(o.dir); err != nil {
-			return err
 		}
 		r := execute(ctx, &p.scenario, o, io.Discard)
 		if err := ctx.Err(); err != nil {

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"time"
 
 	"github.com/witan-kv/witan/scripts/torture/internal/api"
@@ -22,6 +23,7 @@ type options struct {
 	groups   int
 	duration time.Duration
 	binary   string
+	chosen   bool // the binary was named, and parts of a run do not choose another
 	kind     procs.Kind
 	keep     bool
 	ledger   string // file to which the run is added
@@ -97,6 +99,18 @@ func (o *options) build() string {
 	return release
 }
 
+// inherit makes the options those of the i-th part of a larger run, with a directory and a seed of its own.
+func (o *options) inherit(from *options, i int) error {
+	o.seed, o.kind, o.binary, o.history = from.seed+uint64(i), from.kind, from.binary, from.history //nolint:gosec // few parts
+	if o.kind == procs.Etcd {
+		o.groups = 1
+	} else if !from.chosen {
+		o.binary = o.build()
+	}
+	o.dir = filepath.Join(from.dir, fmt.Sprint(i))
+	return makeDir(o.dir)
+}
+
 func (o *options) validate() error {
 	var errs []error
 	if o.members != 1 && o.members != 3 && o.members != 5 {
@@ -105,6 +119,7 @@ func (o *options) validate() error {
 	if o.groups < 1 {
 		errs = append(errs, fmt.Errorf("--groups is %d", o.groups))
 	}
+	o.chosen = o.binary != ""
 	switch o.kind {
 	case procs.Witan:
 		o.binary = cmp.Or(o.binary, o.build())

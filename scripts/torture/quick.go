@@ -2,12 +2,9 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"path/filepath"
 	"time"
 
 	"github.com/witan-kv/witan/scripts/torture/internal/powerfs"
-	"github.com/witan-kv/witan/scripts/torture/internal/procs"
 )
 
 func quickScenario() scenario {
@@ -53,12 +50,8 @@ func runQuick(ctx context.Context, t *trial) error {
 		}
 		o := p.scenario.defaults
 		p.change(&o)
-		o.seed, o.kind, o.binary, o.history = t.opt.seed+uint64(i), t.opt.kind, t.opt.binary, t.opt.history
-		o.dir, o.keep = filepath.Join(t.opt.dir, fmt.Sprint(i)), t.opt.keep
-		if o.kind == procs.Etcd {
-			o.groups = 1
-		}
-		if err := makeDir(o.dir); err != nil {
+		o.keep = t.opt.keep
+		if err := o.inherit(&t.opt, i); err != nil {
 			return err
 		}
 		t.say("%s seed=%d members=%d groups=%d", p.scenario.name, o.seed, o.members, o.groups)
