@@ -10,7 +10,7 @@ import (
 func quickScenario() scenario {
 	return scenario{
 		name:     "quick",
-		about:    "a little of everything, for every commit: one or two minutes",
+		about:    "a little of everything, for every commit: some minutes",
 		defaults: options{members: 3, groups: 4, duration: 60 * time.Second},
 		run:      runQuick,
 	}
