@@ -84,12 +84,13 @@ func (t *trial) reboot(ctx context.Context, c procs.Config) error {
 // gapRound lets writers write, takes the leader away, and returns the longest time without an acknowledgement.
 func (t *trial) gapRound(ctx context.Context) (time.Duration, error) {
 	earlier := len(t.rec.Ops())
-	w := t.startWriters(ctx)
+	w, b := t.startWriters(ctx), t.startBystanders(ctx)
 	defer w.end()
+	defer b.end()
 	if err := pause(ctx, before); err != nil {
 		return 0, err
 	}
-	leader, err := t.cluster.Leader(ctx, t.opt.kind)
+	leader, led, err := t.spread(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -101,6 +102,12 @@ func (t *trial) gapRound(ctx context.Context) (time.Duration, error) {
 		return 0, err
 	}
 	w.end()
+	b.end()
+	if t.opt.groups > 1 {
+		if err := t.unharmed(b, leader, led, lost); err != nil {
+			return 0, err
+		}
+	}
 	if t.opt.pause {
 		err = leader.Resume()
 	} else if !t.opt.fresh {
@@ -159,7 +166,7 @@ func (w *writers) end() {
 func longestGap(ops []*history.Op, lost time.Duration) (time.Duration, error) {
 	var acks []time.Duration
 	for _, op := range ops {
-		if op.Outcome == history.OK {
+		if op.Outcome == history.OK && op.Client < bystanding {
 			acks = append(acks, op.Return)
 		}
 	}

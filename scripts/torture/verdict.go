@@ -29,8 +29,9 @@ const (
 	beginner = 1000 + iota // writes the first event
 	marks                  // writes what marks the end
 	prober
-	calming = 2000 // and upwards
-	filling = 3000 // and upwards
+	calming    = 2000 // and upwards
+	bystanding = 6000 // and upwards
+	filling    = 3000 // and upwards
 )
 
 // marker is a client for the writes that mark the begin and the end of a run.
