@@ -96,7 +96,7 @@ func (p *pair) same(what string, got, want any) {
 
 func (p *pair) apply(c store.Command) {
 	got, want := p.r.apply(c), p.m.apply(c)
-	if oldest, _ := p.kept(); want.Repeat && want.Event.Index < oldest {
+	if oldest, _ := p.kept(); want.Repeat && want.Event != nil && want.Event.Index < oldest {
 		want.Event = nil // no longer known
 	}
 	p.same("result", got, want)
