@@ -55,7 +55,8 @@ type group struct {
 
 	inFlight int           // batches on their way
 	round    time.Duration // that the last one took
-	queue    []*batch      // that wait for their turn; the last one takes in commands
+	queue    []*batch      // that wait for their turn
+	open     *batch        // the newest one, while it takes in commands
 	scratch  []byte
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"time"
 
 	"github.com/lni/dragonboat/v4"
@@ -89,12 +90,11 @@ func (g *group) begin(cmd *store.Command) (*proposal, *batch) {
 // batch again if it is a new one, which somebody must carry.
 func (g *group) batchLocked() (b, fresh *batch) {
 	now := time.Now()
-	if n := len(g.queue); n > 0 {
-		if b := g.queue[n-1]; len(b.entry) < entryRoom && now.Sub(b.began) < joinFor {
-			return b, nil
-		}
+	if b := g.open; b != nil && len(b.entry) < entryRoom && now.Sub(b.began) < joinFor {
+		return b, nil
 	}
 	b = &batch{began: now, resend: resendAfter}
+	g.open = b
 	if len(g.queue) == 0 && g.mayFlyLocked() {
 		g.flyLocked(b, now)
 	} else {
@@ -139,6 +139,22 @@ func (g *group) landLocked(b *batch) {
 	g.launchLocked(now)
 }
 
+// seal ends the taking in of commands, after those goroutines have had their
+// turn that can run at once: what they are about to propose goes in the same
+// entry. To a lone writer that is nothing.
+func (g *group) seal(b *batch) {
+	runtime.Gosched()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.closeLocked(b)
+}
+
+func (g *group) closeLocked(b *batch) {
+	if g.open == b {
+		g.open = nil
+	}
+}
+
 // abandon says that nobody waits for p any more. Should its batch be sent
 // again, the store takes it for done.
 func (g *group) abandon(p *proposal) {
@@ -180,6 +196,7 @@ func (g *group) answerLocked(p *proposal) {
 func (g *group) end(b *batch, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.closeLocked(b)
 	for _, p := range b.proposals {
 		if g.pending[p.seq] == p {
 			p.err = err
@@ -231,6 +248,7 @@ func (g *group) send(ctx context.Context, b *batch) error {
 		return err
 	}
 	if b.tries == 0 {
+		g.seal(b)
 		_, b.term, _ = g.lead.now()
 	}
 	deadline := b.began.Add(g.timeout)
