@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/witan-kv/witan/store"
 )
 
 // Limits of a Config.
@@ -61,6 +63,10 @@ type Config struct {
 	Groups       int // key groups; fixed when the cluster is made (design §3)
 	EventHistory int // events kept per group for watchers that ask for the past
 
+	// CacheBytes is about how much of the newest versions of nodes is kept in
+	// memory, of all groups together; 0 means the default.
+	CacheBytes int64
+
 	SnapshotCount   uint64        // log entries between snapshots
 	Heartbeat       time.Duration // between a leader's heartbeats
 	ElectionTimeout time.Duration // without a leader until a member stands for election, on average
@@ -80,6 +86,7 @@ func DefaultConfig() Config {
 		Token:           "etcd-cluster",
 		Groups:          1,
 		EventHistory:    100_000,
+		CacheBytes:      store.DefaultCacheBytes,
 		SnapshotCount:   10_000,
 		Heartbeat:       100 * time.Millisecond,
 		ElectionTimeout: time.Second,
@@ -103,6 +110,7 @@ func (c *Config) validate() error {
 	fault(len(c.ListenPeerURLs) == 0, "no peer URL to listen on")
 	fault(c.Groups < 1 || c.Groups > MaxGroups, "%d groups: must be 1 to %d", c.Groups, MaxGroups)
 	fault(c.EventHistory < 1, "an event history of %d: must be at least 1", c.EventHistory)
+	fault(c.CacheBytes < 0, "a cache of %d bytes: must be at least 0", c.CacheBytes)
 	fault(c.SnapshotCount < 1, "a snapshot count of %d: must be at least 1", c.SnapshotCount)
 	fault(!slices.Contains([]JoinMode{"", JoinNew, JoinExisting, JoinAuto}, c.Join), "a join mode of %q: must be new, existing or auto", c.Join)
 	fault(c.Heartbeat <= 0, "a heartbeat interval of %v: must be positive", c.Heartbeat)

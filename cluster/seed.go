@@ -90,6 +90,7 @@ func storeOptions(c *Config, id *identity, group int) store.Options {
 		Groups:     id.Groups,
 		FirstIndex: id.FirstIndex,
 		History:    c.EventHistory,
+		CacheBytes: c.CacheBytes / int64(id.Groups),
 		Logger:     c.Logger.With().Str("component", "store").Int("group", group).Logger(),
 	}
 }

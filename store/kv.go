@@ -138,7 +138,7 @@ func (s *kv) replace(db *database, h head) *database {
 	defer s.mu.Unlock()
 	old := s.db
 	s.db, s.head = db, h
-	s.active, s.flushing, s.recent, s.durable = newGeneration(), nil, newRecent(), h.newest
+	s.active, s.flushing, s.recent, s.durable = newGeneration(), nil, newRecent(s.recent.bytes), h.newest
 	s.drops++
 	return old
 }

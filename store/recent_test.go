@@ -2,7 +2,9 @@ package store
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -91,7 +93,7 @@ func TestRecentDoesNotLearnLate(t *testing.T) {
 			if err := s.Flush(); err != nil {
 				t.Fatal(err)
 			}
-			s.kv.recent = newRecent() // as if many other places had come since
+			s.kv.recent = newRecent(0) // as if many other places had come since
 		}
 		commit()
 
@@ -121,6 +123,65 @@ func TestRecentDoesNotLearnLate(t *testing.T) {
 		if removed && refused == nil || !removed && (refused != nil || e.Node.Value != "new") {
 			t.Errorf("removed %v: %v %v", removed, e, refused)
 		}
+	}
+}
+
+// Whatever is put in, what comes out is the newest of its place, and what was
+// put in lately comes out.
+func TestRecentForgetsTheOldest(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	r, newest, order := newRecent(3*slabBytes), map[string]version{}, []string{}
+	for i := range uint64(20_000) {
+		place := nodePlace(ParseKey(fmt.Sprintf("/d%d/k%d", random.IntN(9), random.IntN(3000))))
+		v := version{index: i + 1, value: strings.Repeat("v", random.IntN(300))}
+		switch random.IntN(50) {
+		case 0:
+			v = version{index: i + 1, gone: true}
+		case 1:
+			v.value = strings.Repeat("v", rememberedBytes-40+random.IntN(80))
+		}
+		r.put(place, v)
+		newest[place] = v
+		order = append(order, place)
+		for range 5 {
+			place := order[random.IntN(len(order))]
+			if got, ok := r.get([]byte(place)); ok && got != newest[place] {
+				t.Fatalf("after %d: version %d of %q, but %d is the newest", i, got.index, place, newest[place].index)
+			}
+		}
+		if got, ok := r.get([]byte(place)); ok != (len(place)+len(v.value)+rememberedHead <= rememberedBytes) || ok && got != v {
+			t.Fatalf("after %d: %v, version %d of what was just put in", i, ok, got.index)
+		}
+	}
+	if n := len(r.slabs); n != 3 {
+		t.Errorf("%d slabs", n)
+	}
+	if n := len(r.places); n == 0 || n > len(newest) {
+		t.Errorf("%d places", n)
+	}
+}
+
+// Two places with one hash do not get each other's versions. There are some
+// among so many.
+func TestRecentTellsPlacesApart(t *testing.T) {
+	const places = 300_000
+	r := newRecent(DefaultCacheBytes)
+	place := func(i int) string { return nodePlace(ParseKey(fmt.Sprintf("/k%d", i))) }
+	for i := range places {
+		r.put(place(i), version{index: uint64(i + 1)})
+	}
+	missing := 0
+	for i := range places {
+		v, ok := r.get([]byte(place(i)))
+		if ok && v.index != uint64(i+1) {
+			t.Fatalf("%q has the version of place %d", place(i), v.index-1)
+		}
+		if !ok {
+			missing++
+		}
+	}
+	if missing == 0 || missing > 100 {
+		t.Errorf("%d of %d have a hash in common with a later one", missing, places)
 	}
 }
 

@@ -29,6 +29,7 @@ type Options struct {
 
 	History       int           // events kept for watchers that ask for the past; 0 means 100,000
 	FlushInterval time.Duration // longest time between Apply and the disk; 0 means 250 ms
+	CacheBytes    int64         // of newest versions kept in memory, roughly; 0 means 128 MiB by the number of groups
 	Logger        zerolog.Logger
 
 	// Room is called before the disk is written, and may make room on it. It may be nil.
@@ -39,6 +40,7 @@ type Options struct {
 const (
 	DefaultHistory       = 100_000
 	DefaultFlushInterval = 250 * time.Millisecond
+	DefaultCacheBytes    = 128 << 20 // of all groups together
 )
 
 func (o *Options) setDefaults() {
@@ -47,6 +49,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.FlushInterval == 0 {
 		o.FlushInterval = DefaultFlushInterval
+	}
+	if o.CacheBytes == 0 && o.Groups > 0 {
+		o.CacheBytes = DefaultCacheBytes / int64(o.Groups)
 	}
 }
 
@@ -61,6 +66,9 @@ func (o *Options) validate() error {
 	}
 	if o.History < 0 {
 		errs = append(errs, fmt.Errorf("store: History is %d", o.History))
+	}
+	if o.CacheBytes < 0 {
+		errs = append(errs, fmt.Errorf("store: CacheBytes is %d", o.CacheBytes))
 	}
 	if o.FlushInterval < 0 {
 		errs = append(errs, fmt.Errorf("store: FlushInterval is %v", o.FlushInterval))
@@ -112,6 +120,7 @@ func Open(o Options) (_ *Store, err error) {
 	}
 	s := &Store{opt: o, closing: make(chan struct{}), snapshots: map[*Snapshot]struct{}{}}
 	s.commit.init(o.FlushInterval)
+	s.kv.recent = newRecent(o.CacheBytes)
 	if s.lock, err = openLock(o.Dir); err != nil {
 		return nil, err
 	}

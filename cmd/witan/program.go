@@ -153,6 +153,7 @@ func (c *config) cluster(log zerolog.Logger) cluster.Config {
 		AdvertiseClientURLs: c.AdvertiseClient,
 		Groups:              c.Groups,
 		EventHistory:        c.EventHistory,
+		CacheBytes:          cacheBytes(),
 		SnapshotCount:       c.SnapshotCount,
 		Heartbeat:           c.heartbeat(),
 		ElectionTimeout:     c.election(),
