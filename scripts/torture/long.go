@@ -19,25 +19,26 @@ func turns() []part {
 	storm := func(members, groups int, every time.Duration) part {
 		return part{stormScenario(), func(o *options) {
 			o.members, o.groups, o.every, o.duration, o.snapshotCount = members, groups, every, 2*time.Minute, 500
+			o.rate = 120 // three times the usual
 		}}
 	}
 	as := func(s scenario, change func(*options)) part { return part{s, change} }
 	return []part{
-		storm(3, 4, 800*time.Millisecond),
-		as(rootwatchScenario(), func(o *options) { o.faults, o.snapshotCount = "kill,pause,stop", 300 }),
-		storm(3, 1, 800*time.Millisecond),
-		as(gapScenario(), func(o *options) { o.groups = 4 }),
-		storm(5, 4, 600*time.Millisecond),
-		as(powerScenario(), func(o *options) { o.members, o.groups = 3, 4 }),
-		storm(1, 4, time.Second),
-		as(membersScenario(), func(*options) {}),
 		storm(3, 4, 500*time.Millisecond),
-		as(ttlScenario(), func(o *options) { o.killLeader, o.groups = true, 4 }),
+		as(rootwatchScenario(), func(o *options) { o.faults, o.snapshotCount = "kill,pause,stop", 300 }),
 		storm(3, 1, 500*time.Millisecond),
+		as(gapScenario(), func(o *options) { o.groups = 4 }),
+		storm(5, 4, 450*time.Millisecond),
+		as(powerScenario(), func(o *options) { o.members, o.groups = 3, 4 }),
+		storm(1, 4, 700*time.Millisecond),
+		as(membersScenario(), func(*options) {}),
+		storm(3, 4, 350*time.Millisecond),
+		as(ttlScenario(), func(o *options) { o.killLeader, o.groups = true, 4 }),
+		storm(3, 1, 350*time.Millisecond),
 		as(lostScenario(), func(*options) {}),
-		storm(5, 1, 600*time.Millisecond),
+		storm(5, 1, 450*time.Millisecond),
 		as(coordinatorScenario(), func(*options) {}),
-		storm(1, 1, time.Second),
+		storm(1, 1, 700*time.Millisecond),
 		as(upheavalScenario(), func(*options) {}),
 		as(gapScenario(), func(o *options) { o.pause = true }),
 		as(litmusScenario(), func(*options) {}),
