@@ -20,7 +20,7 @@ func runGateway(ctx context.Context, c config, log zerolog.Logger) error {
 	if c.Proxy == "off" {
 		log.Warn().Msgf("%s belongs to a gateway, so this starts as one; to start a member choose another --data-dir", c.DataDir)
 	}
-	limitMemory(0)
+	defer limitMemory(0)()
 	files, err := fileLimit()
 	if err != nil {
 		return err

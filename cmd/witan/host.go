@@ -4,10 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime/debug"
 	"syscall"
-
-	"github.com/witan-kv/witan/cluster"
 )
 
 // reservedFiles is how many file descriptors are kept from clients, for the
@@ -45,17 +42,3 @@ func checkDirectory() error {
 	}
 	return errors.Join(errs...)
 }
-
-// limitMemory sets the soft limit of the Go heap unless GOMEMLIMIT does: what
-// raft and its log need under full load, or the cache of a large tree, and the two
-// caches of every group's database. Without a limit the heap was measured to
-// grow to four times that.
-func limitMemory(groups int) {
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(256<<20 + int64(groups)*(16<<20))
-	}
-}
-
-// cacheBytes is how much of the tree is kept in memory: the usual, or half of
-// the limit of the Go heap, should somebody have set a low one.
-func cacheBytes() int64 { return min(cluster.DefaultConfig().CacheBytes, debug.SetMemoryLimit(-1)/2) }

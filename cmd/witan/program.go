@@ -30,6 +30,7 @@ type program struct {
 	seam    *seam
 
 	stopBackups context.CancelFunc // nil when there are none to make
+	freeMemory  func()             // ends what keeps the limit of the heap
 }
 
 // open starts a member and returns when it has joined its cluster and serves
@@ -42,7 +43,7 @@ func open(ctx context.Context, c config, log zerolog.Logger) (p *program, err er
 		}
 	}()
 
-	limitMemory(c.Groups)
+	p.freeMemory = limitMemory(c.Groups)
 	files, err := fileLimit()
 	if err != nil {
 		return p, err
@@ -123,6 +124,7 @@ func (p *program) close() error {
 			errs = append(errs, fmt.Errorf("closing the member: %w", err))
 		}
 	}
+	p.freeMemory()
 	return errors.Join(errs...)
 }
 

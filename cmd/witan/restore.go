@@ -59,7 +59,7 @@ func runRestore(ctx context.Context, args, env []string, stdout, stderr io.Write
 	if c.given["groups"] == "" {
 		cfg.Groups = 0
 	}
-	limitMemory(c.Groups)
+	defer limitMemory(c.Groups)()
 	if err := restoreFrom(ctx, from, bump, cfg, stdout); err != nil {
 		return complain(stderr, err)
 	}
