@@ -87,3 +87,58 @@ func TestReplayIsNotReadAhead(t *testing.T) {
 	<-begun
 	end <- true
 }
+
+// The last deadline counts, whatever the timer was set to before.
+func TestReplayDeadlines(t *testing.T) {
+	past, never := time.Unix(1, 0), time.Time{}
+	in := func(d time.Duration) time.Time { return time.Now().Add(d) }
+	for _, tt := range []struct {
+		name      string
+		deadlines []time.Time
+		late      bool
+	}{
+		{"none", nil, false},
+		{"past", []time.Time{past}, true},
+		{"past, never", []time.Time{past, never}, false},
+		{"past, later", []time.Time{past, in(time.Minute)}, false},
+		{"later, past", []time.Time{in(time.Minute), past}, true},
+		{"later, never, past", []time.Time{in(time.Minute), never, past}, true},
+		{"past, never, soon", []time.Time{past, never, in(20 * time.Millisecond)}, true},
+		{"soon, later", []time.Time{in(10 * time.Millisecond), in(30 * time.Millisecond)}, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			client, server := net.Pipe()
+			defer client.Close()
+			r := &replay{Conn: server}
+			defer r.Close()
+			say := func(text string) { _, _ = io.WriteString(client, text) }
+			last := never
+			for _, last = range tt.deadlines {
+				if err := r.SetReadDeadline(last); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if !tt.late {
+				go say("ab")
+			}
+			n, err := r.Read(make([]byte, 2))
+			switch {
+			case !tt.late && (n != 2 || err != nil):
+				t.Errorf("read %d bytes, %v", n, err)
+			case tt.late && !errors.Is(err, os.ErrDeadlineExceeded):
+				t.Errorf("read %d bytes, %v, although it was late", n, err)
+			case tt.late && time.Now().Before(last):
+				t.Error("late before it was")
+			}
+			if err := r.SetDeadline(never); err != nil {
+				t.Fatal(err)
+			}
+			if tt.late {
+				go say("cd")
+				if n, err := io.ReadFull(r.Conn, make([]byte, 2)); err != nil {
+					t.Errorf("who took it over read %d bytes, %v", n, err)
+				}
+			}
+		})
+	}
+}
