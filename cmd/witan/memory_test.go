@@ -7,10 +7,9 @@ func TestMemoryLimitGivesWay(t *testing.T) {
 	for _, tt := range []struct{ live, want int64 }{
 		{0, 272},
 		{30, 272},
-		{170, 272},
-		{171, 320},
-		{200, 320},
-		{690, 1088},
+		{241, 272},
+		{242, 288},
+		{690, 784},
 	} {
 		if got := l.limitFor(tt.live << 20); got != tt.want<<20 {
 			t.Errorf("%d MiB in use: a limit of %d MiB, want %d", tt.live, got>>20, tt.want)

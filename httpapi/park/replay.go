@@ -20,8 +20,9 @@ import (
 // error either, with which net/http is content; who asks again is not that goroutine and waits.
 // Of a PUT over 64 connections that is a tenth of the server's CPU.
 //
-// Deadlines: half a dozen for every request, nearly all later than the one before.
-// The runtime's timer is set to one of them and moved when it has run out.
+// Deadlines: half a dozen for every request, nearly all later than the one before, and
+// most while nobody reads. The runtime's timer is set to one of them when somebody
+// does, and moved when it has run out.
 type replay struct {
 	net.Conn
 	early   []byte
@@ -30,7 +31,8 @@ type replay struct {
 
 	mu       sync.Mutex
 	deadline time.Time // of reads, or zero
-	timer    time.Time // when the runtime ends them, or zero. Invariant: not after deadline
+	timer    time.Time // when the runtime ends them, or zero
+	reading  bool      // Invariant: then the timer is not set to later than the deadline
 }
 
 func (r *replay) Read(p []byte) (int, error) {
@@ -50,19 +52,42 @@ func (r *replay) Read(p []byte) (int, error) {
 
 func (r *replay) readInTime(p []byte) (int, error) {
 	for {
+		if err := r.begin(); err != nil {
+			return 0, err
+		}
 		n, err := r.Conn.Read(p)
-		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) || !r.tooEarly() {
+		if again := r.end(n == 0 && errors.Is(err, os.ErrDeadlineExceeded)); !again {
 			return n, err
 		}
 	}
 }
 
-// tooEarly reports whether the runtime has ended a read before its deadline, and
-// sets the timer anew.
-func (r *replay) tooEarly() bool {
+func (r *replay) begin() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return !r.timer.Equal(r.deadline) && r.setTimerLocked(r.deadline) == nil
+	r.reading = true
+	return r.setTimerLocked()
+}
+
+// end reports whether the timer has run out before the deadline has come.
+func (r *replay) end(ranOut bool) (again bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.reading = false
+	if !ranOut || r.timer.Equal(r.deadline) {
+		return false
+	}
+	r.timer = r.deadline
+	return r.Conn.SetReadDeadline(r.deadline) == nil
+}
+
+// setTimerLocked sees to it that a read ends at the deadline, or before.
+func (r *replay) setTimerLocked() error {
+	if r.deadline.IsZero() || !r.timer.IsZero() && !r.deadline.Before(r.timer) {
+		return nil
+	}
+	r.timer = r.deadline
+	return r.Conn.SetReadDeadline(r.deadline)
 }
 
 // SetReadDeadline implements net.Conn.
@@ -70,15 +95,10 @@ func (r *replay) SetReadDeadline(t time.Time) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.deadline = t
-	if t.IsZero() || !r.timer.IsZero() && r.timer.Before(t) {
+	if !r.reading {
 		return nil
 	}
-	return r.setTimerLocked(t)
-}
-
-func (r *replay) setTimerLocked(t time.Time) error {
-	r.timer = t
-	return r.Conn.SetReadDeadline(t)
+	return r.setTimerLocked()
 }
 
 func (r *replay) Write(p []byte) (int, error) {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -141,4 +142,34 @@ func TestReplayDeadlines(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A deadline that is set while somebody reads ends that read.
+func TestReplayDeadlineWhileReading(t *testing.T) {
+	client, server := net.Pipe()
+	defer client.Close()
+	r := &replay{Conn: server}
+	defer r.Close()
+	_ = r.SetReadDeadline(time.Now().Add(time.Minute))
+	ended := make(chan error)
+	for range 3 {
+		go func() {
+			_, err := r.Read(make([]byte, 2))
+			ended <- err
+		}()
+		for !r.isReading() {
+			runtime.Gosched()
+		}
+		_ = r.SetReadDeadline(time.Unix(1, 0))
+		if err := <-ended; !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatal(err)
+		}
+		_ = r.SetReadDeadline(time.Time{})
+	}
+}
+
+func (r *replay) isReading() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.reading
 }
