@@ -67,20 +67,34 @@ const (
 	scrubEvery  = 20
 )
 
-// patrol tells the witness of new tables, and reads all tables again, one after the other.
+// patrol looks for tables that were lost, tells the witness of new ones, and
+// reads all of them again, one after the other.
 func (s *Store) patrol() {
 	ticker := time.NewTicker(patrolEvery)
 	defer ticker.Stop()
-	last := uint64(0)
-	for round := 1; ; round++ {
+	ended := compacting().watch()
+	defer compacting().forget(ended)
+	last, settled := uint64(0), false
+	for round := 1; ; {
+		tick := false
 		select {
+		case <-ended:
+			settled = false
 		case <-ticker.C:
+			tick = true
 		case <-s.closing:
 			return
 		}
 		v, err := s.kv.latest()
 		if err != nil {
 			return
+		}
+		if !settled {
+			settled = s.lookForLost(v.db)
+		}
+		if !tick {
+			v.release()
+			continue
 		}
 		if err := v.db.failure(); err != nil {
 			s.commit.fail(err)
@@ -90,7 +104,17 @@ func (s *Store) patrol() {
 			last = s.scrub(v.db, last)
 		}
 		v.release()
+		round++
 	}
+}
+
+// lookForLost reports whether it could be told that no table was lost, or that one was.
+func (s *Store) lookForLost(db *database) (settled bool) {
+	settled, err := db.lostTable(compacting())
+	if err != nil {
+		_ = s.suspect(err) // it is told by Failed
+	}
+	return settled
 }
 
 // scrub verifies the table after the one with a number, and returns its number.

@@ -46,6 +46,8 @@ type database struct {
 	said       witness
 	manifest   uint64 // highest number of a table in the manifest when it was opened
 
+	named map[uint64]struct{} // see namedTables; used by patrol only
+
 	// Used by the committer only.
 	ledger uint64 // version of the newest ledger record
 	big    int64  // bytes that went into the value log since it was last collected
@@ -67,6 +69,7 @@ func openDatabase(dir string, log zerolog.Logger, sync bool) (*database, error) 
 
 func openBadger(o badger.Options) (_ *database, err error) {
 	dir := o.Dir
+	compacting() // knows of all compactions only if it is there before them
 	defer func() {
 		// Badger panics on some damage; the caller must be able to set the
 		// directory aside whatever the damage is.

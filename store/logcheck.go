@@ -140,22 +140,27 @@ func manifestTables(dir string) (live map[uint64]struct{}, highest uint64, err e
 	if err != nil {
 		return nil, 0, fmt.Errorf("store: %w", err)
 	}
+	manifestChanges(b, func(number uint64, gone bool) {
+		if highest = max(highest, number); gone {
+			delete(live, number)
+		} else {
+			live[number] = struct{}{}
+		}
+	})
+	return live, highest, nil
+}
+
+// manifestChanges calls each for the tables that a manifest names, in order.
+func manifestChanges(b []byte, each func(number uint64, gone bool)) {
 	const magic, head = 8, 8
 	for at := magic; at+head <= len(b); {
 		end := at + head + int(binary.BigEndian.Uint32(b[at:]))
 		if end > len(b) {
 			break
 		}
-		tableChanges(string(b[at+head:end]), func(number uint64, gone bool) {
-			if highest = max(highest, number); gone {
-				delete(live, number)
-			} else {
-				live[number] = struct{}{}
-			}
-		})
+		tableChanges(string(b[at+head:end]), each)
 		at = end
 	}
-	return live, highest, nil
 }
 
 // tableChanges reads a change of the manifest, which is protobuf: field 1 is repeated and holds one table's,
