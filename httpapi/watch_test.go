@@ -129,10 +129,10 @@ func TestWatchHistoryCleared(t *testing.T) {
 // overrun starts a stream and writes more than its queue and the buffers of
 // the connection hold, without reading any of it. It returns the index of the
 // last event.
-func overrun(t *testing.T) (m *member, resp *http.Response, last int) {
+func overrun(t *testing.T) (m *member, c *conn, resp *http.Response, last int) {
 	t.Helper()
 	m = newMember(t)
-	c := openConn(t, serve(t, m, httpapi.Config{}))
+	c = openConn(t, serve(t, m, httpapi.Config{}))
 	resp, err := c.do("GET", "/v2/keys/?wait=true&recursive=true&stream=true", "", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -141,14 +141,15 @@ func overrun(t *testing.T) (m *member, resp *http.Response, last int) {
 	for range 600 {
 		set(m, "/a", value)
 	}
-	return m, resp, 3 + 600
+	return m, c, resp, 3 + 600
 }
 
 // A slow reader that comes round gets everything, in order.
 func TestSlowReaderGetsEverything(t *testing.T) {
-	_, resp, last := overrun(t)
+	_, c, resp, last := overrun(t)
 	body := bufio.NewReader(resp.Body)
 	for index := 4; index <= last; index++ {
+		_ = c.SetDeadline(time.Now().Add(patience)) // for each: reading the past is slow with the race detector
 		line, err := body.ReadString('\n')
 		if want := fmt.Sprintf(`"modifiedIndex":%d,`, index); err != nil || !strings.Contains(line, want) {
 			t.Fatalf("event %d: %.50q…, %v", index, line, err)
@@ -162,7 +163,7 @@ func TestStuckReaderIsCutOff(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes as long as a client may take over one event")
 	}
-	m, _, _ := overrun(t)
+	m, _, _, _ := overrun(t)
 	stacks := make([]byte, 4<<20)
 	streaming := func() bool {
 		n := runtime.Stack(stacks, true)
