@@ -45,11 +45,10 @@ type space struct {
 	log    zerolog.Logger
 	full   func(bool) // told whether writes are to be refused
 
-	mu     sync.Mutex
-	held   bool      // the reserve is there
-	last   bool      // what full was told
-	ample  bool      // there was twice what is needed
-	looked time.Time // when that was so
+	mu    sync.Mutex
+	held  bool      // the reserve is there
+	last  bool      // what full was told
+	ample time.Time // when there was twice what is needed, if the last look found that
 }
 
 func newSpace(dir string, groups int, log zerolog.Logger, full func(bool)) *space {
@@ -90,7 +89,7 @@ const spaceKeeps = 2 * time.Millisecond
 func (s *space) fresh() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.ample && time.Since(s.looked) < spaceKeeps
+	return time.Since(s.ample) < spaceKeeps
 }
 
 // check gives the reserve back or takes it again, and says whether writes are
@@ -103,7 +102,9 @@ func (s *space) check() error {
 		return err
 	}
 	low := lowSpace(s.groups, size)
-	s.ample, s.looked = free >= 2*low, time.Now()
+	if s.ample = (time.Time{}); free >= 2*low {
+		s.ample = time.Now()
+	}
 	if free < low/critical && s.held {
 		if free, err = s.giveBackLocked(free); err != nil {
 			return err

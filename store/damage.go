@@ -76,45 +76,48 @@ func (s *Store) patrol() {
 	defer compacting().forget(ended)
 	last, settled := uint64(0), false
 	for round := 1; ; {
-		tick := false
 		select {
 		case <-ended:
-			settled = false
+			settled = s.lookForLost()
 		case <-ticker.C:
-			tick = true
+			settled = settled || s.lookForLost()
+			last = s.lookAfter(round, last)
+			round++
 		case <-s.closing:
 			return
 		}
-		v, err := s.kv.latest()
-		if err != nil {
-			return
-		}
-		if !settled {
-			settled = s.lookForLost(v.db)
-		}
-		if !tick {
-			v.release()
-			continue
-		}
-		if err := v.db.failure(); err != nil {
-			s.commit.fail(err)
-		}
-		v.db.testify(witness{table: v.db.newestTable()})
-		if round%scrubEvery == 0 {
-			last = s.scrub(v.db, last)
-		}
-		v.release()
-		round++
 	}
 }
 
 // lookForLost reports whether it could be told that no table was lost, or that one was.
-func (s *Store) lookForLost(db *database) (settled bool) {
-	settled, err := db.lostTable(compacting())
+func (s *Store) lookForLost() (settled bool) {
+	v, err := s.kv.latest()
+	if err != nil {
+		return false
+	}
+	defer v.release()
+	settled, err = v.db.lostTable(compacting())
 	if err != nil {
 		_ = s.suspect(err) // it is told by Failed
 	}
 	return settled
+}
+
+// lookAfter is what patrol does in each round. It returns the table that was verified last.
+func (s *Store) lookAfter(round int, last uint64) uint64 {
+	v, err := s.kv.latest()
+	if err != nil {
+		return last
+	}
+	defer v.release()
+	if err := v.db.failure(); err != nil {
+		s.commit.fail(err)
+	}
+	v.db.testify(witness{table: v.db.newestTable()})
+	if round%scrubEvery == 0 {
+		last = s.scrub(v.db, last)
+	}
+	return last
 }
 
 // scrub verifies the table after the one with a number, and returns its number.

@@ -46,12 +46,13 @@ func newRecent(bytes int64) recent {
 }
 
 func (r *recent) get(place []byte) (version, bool) {
-	at, ok := r.places[placeHash(place)]
+	wanted := unsafe.String(unsafe.SliceData(place), len(place))
+	at, ok := r.places[placeHash(wanted)]
 	if !ok {
 		return version{}, false
 	}
 	has, v := readRemembered(r.slabs[at/slabBytes][at%slabBytes:])
-	if has.place != unsafe.String(unsafe.SliceData(place), len(place)) {
+	if has.place != wanted {
 		return version{}, false
 	}
 	v.value = strings.Clone(v.value) // the slab may be filled again
@@ -60,7 +61,7 @@ func (r *recent) get(place []byte) (version, bool) {
 
 // put enters the newest version of a place.
 func (r *recent) put(place string, v version) {
-	hash := placeHash(unsafe.Slice(unsafe.StringData(place), len(place)))
+	hash := placeHash(place)
 	size := len(place) + len(v.value) + rememberedHead
 	if size > rememberedBytes {
 		delete(r.places, hash) // what it has is not the newest any more
@@ -93,7 +94,7 @@ func (r *recent) forget(slab int) {
 	content := r.slabs[slab]
 	for at := 0; at < len(content); {
 		has, _ := readRemembered(content[at:])
-		hash := placeHash(unsafe.Slice(unsafe.StringData(has.place), len(has.place)))
+		hash := placeHash(has.place)
 		if r.places[hash] == uint32(slab*slabBytes+at) {
 			delete(r.places, hash)
 		}
@@ -102,7 +103,7 @@ func (r *recent) forget(slab int) {
 	r.slabs[slab] = content[:0]
 }
 
-func placeHash(place []byte) uint32 { return uint32(xxhash.Sum64(place)) }
+func placeHash(place string) uint32 { return uint32(xxhash.Sum64String(place)) }
 
 // rememberedHead is the most that a version takes beside its place and its value.
 const rememberedHead = 3 * binary.MaxVarintLen64
