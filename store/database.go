@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -77,7 +76,7 @@ func openBadger(o badger.Options) (_ *database, err error) {
 			err = openFailed(dir, fmt.Errorf("%v", r))
 		}
 	}()
-	if err := removeUnborn(dir); err != nil {
+	if err := tidy(dir); err != nil {
 		return nil, fmt.Errorf("store: open %s: %w", dir, err)
 	}
 	manifest, err := checkFiles(dir)
@@ -118,35 +117,6 @@ func openFailed(dir string, err error) error {
 		}
 	}
 	return fmt.Errorf("store: open %s: %w: %w", dir, err, ErrDamaged)
-}
-
-// removeUnborn removes log files that a power cut caught between their creation
-// and their first byte. Nothing was ever written to them, but Badger takes
-// them for damage.
-func removeUnborn(dir string) error {
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if ext := filepath.Ext(e.Name()); ext != ".mem" && ext != ".vlog" {
-			continue
-		}
-		info, err := e.Info()
-		if err != nil {
-			return err
-		}
-		if info.Size() > 0 {
-			continue
-		}
-		if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func badgerOptions(dir string, log zerolog.Logger) badger.Options {

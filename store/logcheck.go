@@ -32,9 +32,9 @@ func checkMemtables(dir string) error {
 	return nil
 }
 
-// memHeader is what a log begins with: the key it is encrypted with, none, and
+// logHeader is what a log begins with: the key it is encrypted with, none, and
 // random bytes for that.
-const memHeader = 20
+const logHeader = 20
 
 // checkMemtable verifies a log: entries and then zeros.
 func checkMemtable(path string) (err error) {
@@ -48,7 +48,7 @@ func checkMemtable(path string) (err error) {
 		return err
 	}
 	in := logReader{in: bufio.NewReaderSize(f, 1<<18), left: info.Size()}
-	if in.take(min(memHeader, in.left)); in.err != nil {
+	if in.take(min(logHeader, in.left)); in.err != nil {
 		return in.err
 	}
 	for in.entry() {
