@@ -1,161 +1,254 @@
 package store
 
 import (
-	"context"
 	"fmt"
-	"os"
+	"math"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"time"
 
-	"go.opentelemetry.io/otel"
-	spans "go.opentelemetry.io/otel/trace"
-	"go.opentelemetry.io/otel/trace/noop"
+	"github.com/dgraph-io/badger/v4"
 )
 
-// When Badger compacts and cannot create one of the new tables, because an fsync of it fails
-// say, it goes on without: its goroutine reports an error that it took down
-// before there was any (levels.go: subcompact, 4.9.6). The keys of that table are gone, and
+// compactions watches over those of one database. When Badger compacts and
+// cannot create one of the new tables, because an fsync of it fails say, it
+// goes on without: its goroutine reports an error that it took down before there
+// was any (levels.go: subcompact, 4.9.6). The keys of that table are gone, and
 // lookups find older versions of them or nothing.
 //
-// What gives it away is the file: a table that no compaction and no flush is at
-// work on, and that the manifest has never named. It is looked for whenever a
-// compaction ends, of which Badger tells whoever traces it and nobody else.
+// What gives it away is the file: a table that the manifest has never named. It
+// is looked for at the end of each compaction. Until then an iterator keeps the
+// old tables from being removed, so that the compaction can be taken back
+// (see takeBack) when the database is opened again.
 //
-// Found by storm 3×4, seed 9009: a member answered from such a store.
-
-// compactions counts those of all databases of this process.
+// Badger tells of compactions to its log and to nobody else: what it says there
+// before it creates the first table, and when it is done, calls begin and end, in
+// goroutines of the compaction.
+//
+// Found by storm 3×4, seed 9009: a member answered from such a store, and by
+// storm 1×4, seed 9104: a member alone had nothing to mend it with.
 type compactions struct {
+	dir        string
+	failed     *failed
+	doubtful   atomic.Bool // whether a table was lost is being looked at, with mu held
+	incomplete atomic.Bool // a table was lost
+
 	mu      sync.Mutex
-	running int
-	begun   uint64
-	ended   map[chan struct{}]struct{} // told of each end
+	turn    sync.Cond // by or closing has changed
+	by      int       // the compactor that compacts, nobody if none does
+	db      *badger.DB
+	closing bool
+	anchors []*badger.Iterator
+	named   map[uint64]struct{} // all tables that the manifest has ever named, as far as it was read
+	flushes int                 // that it tells of
+
+	// When the compaction began:
+	newest       int  // the newest memtable
+	quiet        bool // no memtable was being flushed
+	flushesBegun int
 }
 
-// compacting is the one that Badger tells, which has one for a process, too.
-//
-//nolint:gochecknoglobals // see above
-var compacting = sync.OnceValue(func() *compactions {
-	c := &compactions{ended: map[chan struct{}]struct{}{}}
-	otel.SetTracerProvider(compactionTracer{c: c})
+// nobody is the number of no compactor.
+const nobody = -1
+
+func newCompactions(dir string, f *failed) *compactions {
+	c := &compactions{dir: dir, failed: f, by: nobody, named: map[uint64]struct{}{}}
+	c.turn.L = &c.mu
 	return c
-})
-
-// watch returns a channel that is ready when a compaction has ended since it was read.
-func (c *compactions) watch() chan struct{} {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	ended := make(chan struct{}, 1)
-	c.ended[ended] = struct{}{}
-	return ended
 }
 
-func (c *compactions) forget(ended chan struct{}) {
+// opened tells which database it is. What Badger compacts before it has opened it, which
+// it puts off for up to a second, cannot be taken back.
+func (c *compactions) opened(db *badger.DB) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.ended, ended)
+	c.db = db
 }
 
-func (c *compactions) begin() {
+// close is called before the database is closed. It reports whether it may be: where a
+// table may be lost nothing is to be changed any more.
+//
+// What Badger compacts while it closes cannot be taken back if it includes what is
+// flushed only then.
+func (c *compactions) close() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.running++
-	c.begun++
+	for c.by != nobody {
+		c.turn.Wait()
+	}
+	if c.incomplete.Load() {
+		return false
+	}
+	c.anchor()
+	c.db, c.closing = nil, true
+	c.turn.Broadcast()
+	return true
 }
 
-func (c *compactions) end() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.running--
-	for ended := range c.ended {
-		signal(ended)
+// follow is told all that Badger says, and by which format. Both begin with the number of the compactor.
+func (c *compactions) follow(format string, args []any) {
+	if len(args) == 0 {
+		return
+	}
+	by, ok := args[0].(int)
+	switch {
+	case !ok:
+	case strings.HasPrefix(format, "[%d] LOG Compact. Added %d keys."):
+		c.begin(by)
+	case strings.HasPrefix(format, "[Compactor: %d] LOG Compact FAILED"),
+		strings.HasPrefix(format, "[Compactor: %d] Compaction for level: %d DONE"):
+		c.end(by)
 	}
 }
 
-// now returns how many have begun so far, and whether none is running.
-func (c *compactions) now() (begun uint64, idle bool) {
+// begin is called before each table of a compaction is created. Compactions go
+// one at a time, so that each one's tables are known.
+func (c *compactions) begin(by int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.begun, c.running == 0
-}
-
-// compactionTracer hears of compactions.
-type compactionTracer struct {
-	noop.TracerProvider
-	c *compactions
-}
-
-func (t compactionTracer) Tracer(string, ...spans.TracerOption) spans.Tracer {
-	return compactionSpans{c: t.c}
-}
-
-type compactionSpans struct {
-	noop.Tracer
-	c *compactions
-}
-
-func (t compactionSpans) Start(ctx context.Context, name string, _ ...spans.SpanStartOption) (context.Context, spans.Span) {
-	if name != "Badger.Compaction" {
-		return ctx, noop.Span{}
+	// Once a table may be lost no compaction goes on: it would go by what is left.
+	for c.by != by && c.by != nobody || c.incomplete.Load() && !c.closing {
+		c.turn.Wait()
 	}
-	t.c.begin()
-	return ctx, &compactionSpan{c: t.c}
-}
-
-type compactionSpan struct {
-	noop.Span
-	c    *compactions
-	once sync.Once
-}
-
-func (s *compactionSpan) End(...spans.SpanEndOption) { s.once.Do(s.c.end) }
-
-// lostTable returns ErrDamaged if a table was lost. settled is false if that cannot be
-// told, because tables are being made or removed.
-func (d *database) lostTable(c *compactions) (settled bool, err error) {
-	begun, idle := c.now()
-	if !idle || !d.flushed() {
-		return false, nil
+	if c.by == by {
+		return
 	}
-	files, err := filepath.Glob(filepath.Join(d.dir, "*.sst"))
+	c.by = by
+	c.newest, c.quiet = c.memtables()
+	c.readManifest() // it names all tables that are compacted
+	c.flushesBegun = c.flushes
+	c.anchor()
+}
+
+// anchor keeps all tables that there are now.
+func (c *compactions) anchor() {
+	if c.db == nil || c.db.IsClosed() {
+		return
+	}
+	txn := c.db.NewTransactionAt(math.MaxUint64, false)
+	c.anchors = append(c.anchors, txn.NewIterator(badger.IteratorOptions{AllVersions: true}))
+}
+
+// end is called when a compaction has ended.
+func (c *compactions) end(by int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.by != by {
+		return // it had nothing to create
+	}
+	c.doubtful.Store(true)
+	if err := c.lostTable(); err != nil {
+		c.failed.note(err)
+		c.incomplete.Store(true)
+	}
+	c.doubtful.Store(false)
+	if c.failed.reason() == nil && !c.closing {
+		for _, it := range c.anchors {
+			it.Close()
+		}
+		c.anchors = nil
+	}
+	c.by = nobody
+	c.turn.Broadcast()
+}
+
+// lostTable returns an error if the compaction that has just ended has lost a table.
+func (c *compactions) lostTable() error {
+	suspects, err := filepath.Glob(filepath.Join(c.dir, "*.sst"))
 	if err != nil {
-		return false, fmt.Errorf("store: %w", err)
+		return fmt.Errorf("store: %w", err)
 	}
-	named, err := d.namedTables()
-	if err != nil {
-		return false, err
-	}
-	if again, idle := c.now(); !idle || again != begun || !d.flushed() {
-		return false, nil
-	}
-	for _, path := range files {
-		number, err := strconv.ParseUint(strings.TrimSuffix(filepath.Base(path), ".sst"), 10, 64)
-		if _, ok := named[number]; err == nil && !ok {
-			return true, fmt.Errorf("store: Badger has lost table %d, which it could not create: %w", number, ErrDamaged)
+	for begun := time.Now(); ; time.Sleep(time.Millisecond) {
+		patience := c.patience()
+		c.readManifest()
+		suspects = slices.DeleteFunc(suspects, func(path string) bool {
+			number, ok := tableNumber(path)
+			_, named := c.named[number]
+			return !ok || named
+		})
+		if len(suspects) == 0 {
+			return nil
+		}
+		if time.Since(begun) >= patience {
+			return c.lost(filepath.Base(suspects[0]))
 		}
 	}
-	return true, nil
 }
 
-// flushed reports whether there is no memtable but the one that is written to.
-// One more stays until the table that is made of it is in the manifest.
-func (d *database) flushed() bool {
-	files, err := filepath.Glob(filepath.Join(d.dir, "*.mem"))
-	return err == nil && len(files) <= 1
+// patience returns for how long a table may go without a name because it is one that a memtable is
+// flushed to. If none is, that is still the moment in which Badger has handed a
+// memtable on and not yet made the file of the next one.
+func (c *compactions) patience() time.Duration {
+	newest, _ := c.memtables()
+	switch {
+	case c.failed.reason() != nil: // a flush that fails is tried again for ever, and with another table
+		return 0
+	case c.quiet && !c.closing && newest-c.newest == c.flushes-c.flushesBegun:
+		return 20 * time.Millisecond
+	}
+	return flushWithin
 }
 
-// namedTables returns the numbers of all tables the manifest has ever named. Those
-// that are gone may still have readers, and so files; when the manifest is written anew
-// it names them no more.
-func (d *database) namedTables() (map[uint64]struct{}, error) {
-	text, err := os.ReadFile(filepath.Join(d.dir, "MANIFEST"))
+// memtables returns the number of the newest memtable, and whether it is the only one. The anchors hold
+// others, which have files although they have been flushed.
+func (c *compactions) memtables() (newest int, alone bool) {
+	files, _ := filepath.Glob(filepath.Join(c.dir, "*.mem")) // the pattern is well-formed
+	for _, path := range files {
+		number, _ := strconv.Atoi(strings.TrimSuffix(filepath.Base(path), ".mem"))
+		newest = max(newest, number)
+	}
+	return newest, len(files) == 1
+}
+
+// flushWithin is how long it takes at most to make a table of a memtable of 8 MB, on a disk that is slow.
+const flushWithin = 5 * time.Second
+
+// complete returns an error if a table was lost in any compaction that has ended.
+func (c *compactions) complete() error {
+	if c.doubtful.Load() {
+		c.mu.Lock()
+		c.mu.Unlock() //nolint:staticcheck // waits for the answer
+	}
+	if c.incomplete.Load() {
+		return c.failed.reason()
+	}
+	return nil
+}
+
+// lost returns the error for a lost table. It is no ErrDamaged if the compaction can be taken back.
+func (c *compactions) lost(table string) error {
+	back, err := planTakeBack(c.dir)
+	if err == nil && back != nil {
+		return fmt.Errorf("store: Badger could not create %s, and went on without it; the next start takes that compaction back", table)
+	}
+	return fmt.Errorf("store: Badger has lost %s, which it could not create: %w", table, ErrDamaged)
+}
+
+// readManifest adds the tables that the manifest names now. Those that are gone may still
+// have readers, and so files; when the manifest is written anew it names them no more.
+func (c *compactions) readManifest() {
+	changes, err := readManifest(c.dir)
 	if err != nil {
-		return nil, fmt.Errorf("store: %w", err)
+		c.failed.note(err)
+		return
 	}
-	if d.named == nil {
-		d.named = map[uint64]struct{}{}
+	c.flushes = 0
+	for _, set := range changes.sets {
+		if !compacts(set) {
+			c.flushes += len(set.Changes)
+		}
+		for _, t := range set.Changes {
+			c.named[t.Id] = struct{}{}
+		}
 	}
-	manifestChanges(text, func(number uint64, _ bool) { d.named[number] = struct{}{} })
-	return d.named, nil
+}
+
+// tableNumber returns the number of a table by its file's name.
+func tableNumber(path string) (number uint64, ok bool) {
+	number, err := strconv.ParseUint(strings.TrimSuffix(filepath.Base(path), ".sst"), 10, 64)
+	return number, err == nil
 }

@@ -52,12 +52,16 @@ func (s *Store) suspect(err error) error {
 		return err
 	}
 	if s.commit.fail(err) {
-		s.opt.Logger.Error().Err(err).Msg("the store is damaged; it is not used again, and rebuilt at the next start")
-		if condemnErr := Condemn(s.opt.Dir, err.Error()); condemnErr != nil {
-			s.opt.Logger.Error().Err(condemnErr).Msg("that the store is damaged cannot be written down")
-		}
+		s.condemn(err)
 	}
 	return err
+}
+
+func (s *Store) condemn(reason error) {
+	s.opt.Logger.Error().Err(reason).Msg("the store is damaged; it is not used again, and rebuilt at the next start")
+	if err := Condemn(s.opt.Dir, reason.Error()); err != nil {
+		s.opt.Logger.Error().Err(err).Msg("that the store is damaged cannot be written down")
+	}
 }
 
 const (
@@ -67,57 +71,47 @@ const (
 	scrubEvery  = 20
 )
 
-// patrol looks for tables that were lost, tells the witness of new ones, and
-// reads all of them again, one after the other.
+// patrol looks after the database, and hears at once of what Badger fails in.
 func (s *Store) patrol() {
 	ticker := time.NewTicker(patrolEvery)
 	defer ticker.Stop()
-	ended := compacting().watch()
-	defer compacting().forget(ended)
-	last, settled := uint64(0), false
-	for round := 1; ; {
+	last, round := uint64(0), 0
+	for {
 		select {
-		case <-ended:
-			settled = s.lookForLost()
+		case <-s.kv.failed():
 		case <-ticker.C:
-			settled = settled || s.lookForLost()
-			last = s.lookAfter(round, last)
 			round++
 		case <-s.closing:
+			return
+		}
+		var failed bool
+		if last, failed = s.lookAfter(round, last); failed {
 			return
 		}
 	}
 }
 
-// lookForLost reports whether it could be told that no table was lost, or that one was.
-func (s *Store) lookForLost() (settled bool) {
+// lookAfter tells the witness of new tables and reads all of them again, one
+// in so many rounds. It returns which was verified last, and whether the database has failed.
+func (s *Store) lookAfter(round int, last uint64) (verified uint64, failed bool) {
 	v, err := s.kv.latest()
 	if err != nil {
-		return false
-	}
-	defer v.release()
-	settled, err = v.db.lostTable(compacting())
-	if err != nil {
-		_ = s.suspect(err) // it is told by Failed
-	}
-	return settled
-}
-
-// lookAfter is what patrol does in each round. It returns the table that was verified last.
-func (s *Store) lookAfter(round int, last uint64) uint64 {
-	v, err := s.kv.latest()
-	if err != nil {
-		return last
+		return last, false
 	}
 	defer v.release()
 	if err := v.db.failure(); err != nil {
-		s.commit.fail(err)
+		if errors.Is(err, ErrDamaged) {
+			_ = s.suspect(err) // it is told by Failed
+		} else if s.commit.fail(err) {
+			s.opt.Logger.Error().Err(err).Msg("the database has failed; the store takes no more changes")
+		}
+		return last, true
 	}
 	v.db.testify(witness{table: v.db.newestTable()})
 	if round%scrubEvery == 0 {
 		last = s.scrub(v.db, last)
 	}
-	return last
+	return last, false
 }
 
 // scrub verifies the table after the one with a number, and returns its number.

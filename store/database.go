@@ -39,13 +39,12 @@ var errLayout = errors.New("the database was written by another version of this 
 type database struct {
 	badger *badger.DB
 	dir    string
+	heard  badgerLogger
 
 	testifying sync.Mutex // guards said and writes of witness
 	witness    *os.File
 	said       witness
 	manifest   uint64 // highest number of a table in the manifest when it was opened
-
-	named map[uint64]struct{} // see namedTables; used by patrol only
 
 	// Used by the committer only.
 	ledger uint64 // version of the newest ledger record
@@ -63,12 +62,11 @@ type database struct {
 // taken for damage, but for errors of the disk: that the directory can be
 // written and is nobody else's is known from its lock (openLock).
 func openDatabase(dir string, log zerolog.Logger, sync bool) (*database, error) {
-	return openBadger(badgerOptions(dir, log).WithSyncWrites(sync))
+	return openBadger(badgerOptions(dir).WithSyncWrites(sync), log)
 }
 
-func openBadger(o badger.Options) (_ *database, err error) {
+func openBadger(o badger.Options, log zerolog.Logger) (_ *database, err error) {
 	dir := o.Dir
-	compacting() // knows of all compactions only if it is there before them
 	defer func() {
 		// Badger panics on some damage; the caller must be able to set the
 		// directory aside whatever the damage is.
@@ -79,27 +77,37 @@ func openBadger(o badger.Options) (_ *database, err error) {
 	if err := tidy(dir); err != nil {
 		return nil, fmt.Errorf("store: open %s: %w", dir, err)
 	}
+	restored, err := takeBack(dir)
+	if err != nil {
+		return nil, err
+	}
+	if restored > 0 {
+		log.Warn().Str("dir", dir).Int("tables", restored).Msg("a compaction that may not have been complete was taken back")
+	}
 	manifest, err := checkFiles(dir)
 	if err != nil {
 		return nil, err
 	}
-	b, err := badger.OpenManaged(o)
+	heard := newBadgerLogger(dir, log)
+	b, err := badger.OpenManaged(o.WithLogger(heard))
 	if err != nil {
 		return nil, openFailed(dir, err)
 	}
-	d := &database{badger: b, dir: dir, manifest: manifest, holds: map[uint64]int{}, closed: make(chan struct{})}
+	d := &database{badger: b, dir: dir, heard: heard, manifest: manifest, holds: map[uint64]int{}, closed: make(chan struct{})}
 	if d.witness, d.said, err = openWitness(dir); err != nil {
 		return nil, errors.Join(err, b.Close())
 	}
+	heard.compactions.opened(b)
 	return d, nil
 }
 
 // checkFiles verifies what Badger does not, and returns the highest number of a table in the manifest.
 func checkFiles(dir string) (manifest uint64, err error) {
-	live, highest, err := manifestTables(dir)
+	m, err := readManifest(dir)
 	if err != nil {
 		return 0, err
 	}
+	live, highest := m.live()
 	if err := checkTables(dir, live); err != nil {
 		return 0, err
 	}
@@ -119,9 +127,8 @@ func openFailed(dir string, err error) error {
 	return fmt.Errorf("store: open %s: %w: %w", dir, err, ErrDamaged)
 }
 
-func badgerOptions(dir string, log zerolog.Logger) badger.Options {
+func badgerOptions(dir string) badger.Options {
 	return badger.DefaultOptions(dir).
-		WithLogger(badgerLogger{log, new(failed)}).
 		WithDetectConflicts(false).
 		WithMemTableSize(8 << 20).WithNumMemtables(2).
 		WithNumCompactors(2).WithNumLevelZeroTables(4).
@@ -130,7 +137,8 @@ func badgerOptions(dir string, log zerolog.Logger) badger.Options {
 		WithChecksumVerificationMode(options.OnBlockRead).WithVerifyValueChecksum(true).
 		WithValueThreshold(bigValue).WithValueLogFileSize(16 << 20).
 		WithNumVersionsToKeep(1).WithNumGoroutines(1).
-		WithMetricsEnabled(false)
+		WithMetricsEnabled(false).
+		WithBypassLockGuard(true) // the store has a lock of its own
 }
 
 // hold keeps versions from low on from being discarded, and the database open.
@@ -177,7 +185,9 @@ func (d *database) retire(remove bool) {
 
 func (d *database) close() {
 	highest := d.newestTable()
-	if d.err = d.badger.Close(); d.err == nil && !d.remove {
+	if !d.heard.compactions.close() {
+		d.err = d.failure()
+	} else if d.err = d.badger.Close(); d.err == nil && !d.remove {
 		d.testify(witness{table: highest})
 	}
 	d.testifying.Lock()
@@ -194,6 +204,7 @@ func (d *database) close() {
 type diskCursor struct {
 	txn  *badger.Txn
 	it   *badger.Iterator
+	db   *database
 	to   []byte
 	at   uint64
 	last []byte // place walked past, whose older versions are skipped
@@ -206,7 +217,7 @@ type diskCursor struct {
 
 // seek returns a cursor before the first place of [from, to). See get for end.
 func (d *database) seek(from, to string, at, end uint64) *diskCursor {
-	c := &diskCursor{txn: d.badger.NewTransactionAt(firstVersion+end, false), to: []byte(to), at: at}
+	c := &diskCursor{txn: d.badger.NewTransactionAt(firstVersion+end, false), db: d, to: []byte(to), at: at}
 	// All versions, because Badger's own skipping of old versions and emptied
 	// places knows no upper bound and walks every version of a place.
 	c.it = c.txn.NewIterator(badger.IteratorOptions{Prefix: commonPrefix(from, to), AllVersions: true})
@@ -229,6 +240,14 @@ const manyVersions = 8
 // next goes to the next place and reports whether there is one. If there is
 // none, err may say why.
 func (c *diskCursor) next() bool {
+	found := c.walk()
+	if c.err == nil {
+		c.err = c.db.heard.compactions.complete()
+	}
+	return found && c.err == nil
+}
+
+func (c *diskCursor) walk() bool {
 	for walked := 0; c.it.Valid(); {
 		item := c.it.Item()
 		key := item.Key()

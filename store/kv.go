@@ -204,6 +204,9 @@ func (v *view) get(place []byte, at uint64) (value string, index uint64, found b
 		return p.value, p.index, !p.gone, nil
 	}
 	value, index, found, err = v.db.get(bytes.Clone(place), at, v.end(at, now.durable)) // a clone, so that callers can look up from their stack
+	if err == nil {
+		err = v.db.heard.compactions.complete()
+	}
 	if found && err == nil && place[0] == spaceNode && now.frontier == at {
 		v.kv.learn(place, version{index: index, value: value}, v.db, now.drops)
 	}
@@ -268,6 +271,13 @@ func (s *kv) learn(place []byte, v version, db *database, drops uint64) {
 		return
 	}
 	s.recent.put(string(place), v)
+}
+
+// failed returns a channel that is closed when the database fails that is used now.
+func (s *kv) failed() <-chan struct{} {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.db.heard.failed.news
 }
 
 // close makes every later view fail.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -124,64 +123,4 @@ func (r *logReader) entry() bool {
 		r.err = fmt.Errorf("the checksum of an entry is wrong: %w", ErrDamaged)
 	}
 	return r.err == nil
-}
-
-// manifestTables returns the tables of a database by its manifest, and the
-// highest number of one that the manifest speaks of. Badger takes whatever it cannot read at the end of a
-// manifest for a write that a crash cut short, removes the tables that were
-// named there and says nothing: the witness knows how far it went. Other tables
-// that lie about are what a crash has left of making them.
-func manifestTables(dir string) (live map[uint64]struct{}, highest uint64, err error) {
-	live = map[uint64]struct{}{}
-	b, err := os.ReadFile(filepath.Join(dir, "MANIFEST"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return live, 0, nil
-	}
-	if err != nil {
-		return nil, 0, fmt.Errorf("store: %w", err)
-	}
-	manifestChanges(b, func(number uint64, gone bool) {
-		if highest = max(highest, number); gone {
-			delete(live, number)
-		} else {
-			live[number] = struct{}{}
-		}
-	})
-	return live, highest, nil
-}
-
-// manifestChanges calls each for the tables that a manifest names, in order.
-func manifestChanges(b []byte, each func(number uint64, gone bool)) {
-	const magic, head = 8, 8
-	for at := magic; at+head <= len(b); {
-		end := at + head + int(binary.BigEndian.Uint32(b[at:]))
-		if end > len(b) {
-			break
-		}
-		tableChanges(string(b[at+head:end]), each)
-		at = end
-	}
-}
-
-// tableChanges reads a change of the manifest, which is protobuf: field 1 is repeated and holds one table's,
-// whose field 1 is its number, and whose field 2 is 1 when it is gone.
-func tableChanges(change string, each func(number uint64, gone bool)) {
-	in := cursor{rest: change}
-	for in.rest != "" && in.err == nil && in.uvarint() == 1<<3|2 {
-		table := cursor{rest: in.text()}
-		var number, op uint64
-		for table.rest != "" && table.err == nil {
-			switch field := table.uvarint(); field {
-			case 1 << 3:
-				number = table.uvarint()
-			case 2 << 3:
-				op = table.uvarint()
-			default:
-				table.uvarint() // the others are numbers, too
-			}
-		}
-		if in.err == nil && table.err == nil {
-			each(number, op == 1)
-		}
-	}
 }

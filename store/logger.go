@@ -11,12 +11,37 @@ import (
 // badgerLogger hands Badger's messages to our log. What Badger thinks is
 // information (every compaction, every replayed file) is detail to us.
 type badgerLogger struct {
-	log    zerolog.Logger
-	failed *failed
+	log         zerolog.Logger
+	failed      *failed
+	compactions *compactions
+}
+
+func newBadgerLogger(dir string, log zerolog.Logger) badgerLogger {
+	f := newFailed()
+	return badgerLogger{log: log, failed: f, compactions: newCompactions(dir, f)}
 }
 
 // failed is the first failure of the disk that Badger keeps to itself.
-type failed struct{ err atomic.Pointer[error] }
+type failed struct {
+	err  atomic.Pointer[error]
+	news chan struct{} // closed when there is one
+}
+
+func newFailed() *failed { return &failed{news: make(chan struct{})} }
+
+// note notes a failure, or none. The first one stays.
+func (f *failed) note(err error) {
+	if err != nil && f.err.CompareAndSwap(nil, &err) {
+		close(f.news)
+	}
+}
+
+func (f *failed) reason() error {
+	if err := f.err.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
 
 // kept begin Badger's only words about what it does not report otherwise. After
 // a failed fsync of the value log it goes on as if nothing was lost; memtables and compactions
@@ -36,10 +61,15 @@ func (l badgerLogger) Errorf(format string, args ...any) {
 func (l badgerLogger) Warningf(format string, args ...any) {
 	l.watch(format, args)
 	l.write(l.log.Warn(), format, args)
+	l.compactions.follow(format, args)
 }
 
-func (l badgerLogger) Infof(format string, args ...any)  { l.write(l.log.Debug(), format, args) }
-func (l badgerLogger) Debugf(format string, args ...any) { l.write(l.log.Trace(), format, args) }
+func (l badgerLogger) Infof(format string, args ...any) { l.write(l.log.Debug(), format, args) }
+
+func (l badgerLogger) Debugf(format string, args ...any) {
+	l.write(l.log.Trace(), format, args)
+	l.compactions.follow(format, args)
+}
 
 func (l badgerLogger) write(e *zerolog.Event, format string, args []any) {
 	e.Str("engine", "badger").Msgf(strings.TrimSpace(format), args...)
@@ -56,18 +86,9 @@ func (l badgerLogger) watch(format string, args []any) {
 				err = fmt.Errorf("store: badger: %s: %w", begin, cause)
 			}
 		}
-		l.failed.err.CompareAndSwap(nil, &err)
+		l.failed.note(err)
 	}
 }
 
 // failure returns what Badger has failed in without saying so to its caller.
-func (d *database) failure() error {
-	l, ok := d.badger.Opts().Logger.(badgerLogger)
-	if !ok {
-		return nil
-	}
-	if err := l.failed.err.Load(); err != nil {
-		return *err
-	}
-	return nil
-}
+func (d *database) failure() error { return d.heard.failed.reason() }

@@ -120,8 +120,8 @@ func copyTree(to, from string) error {
 	}
 }
 
-// listing tells whether a directory has changed: which files there are, and
-// how long those that are written by appending.
+// listing tells whether a directory has changed: which files there are, how
+// long those that are written by appending, and what the witness says of the others.
 func listing(dir string) string {
 	var b strings.Builder
 	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
@@ -130,6 +130,10 @@ func listing(dir string) string {
 		}
 		if info, err := d.Info(); err == nil {
 			fmt.Fprintln(&b, path, info.Size())
+		}
+		if d.Name() == "WITNESS" {
+			said, err := os.ReadFile(path)
+			fmt.Fprintf(&b, "%x %v\n", said, err)
 		}
 		return nil
 	})

@@ -62,9 +62,9 @@ func NewSeeder(o Options) (_ *Seeder, err error) {
 	} else if len(seqs) > 0 {
 		return nil, fmt.Errorf("store: %s holds a store already", o.Dir)
 	}
-	options := badgerOptions(databaseDir(o.Dir, 1), o.Logger).WithSyncWrites(false).
+	options := badgerOptions(databaseDir(o.Dir, 1)).WithSyncWrites(false).
 		WithBaseTableSize(max(int64(seedTable/o.Groups), leastSeedTable) / 32)
-	db, err := openBadger(options)
+	db, err := openBadger(options, o.Logger)
 	if err != nil {
 		return nil, err
 	}

@@ -173,7 +173,7 @@ func (s *Store) openCurrent() error {
 
 // openLedger opens a database and reads its ledger.
 func (s *Store) openLedger(dir string) (*database, ledger, error) {
-	return s.openLedgerWith(badgerOptions(dir, s.opt.Logger).WithSyncWrites(true))
+	return s.openLedgerWith(badgerOptions(dir).WithSyncWrites(true))
 }
 
 func (s *Store) openLedgerWith(o badger.Options) (_ *database, _ ledger, err error) {
@@ -181,7 +181,7 @@ func (s *Store) openLedgerWith(o badger.Options) (_ *database, _ ledger, err err
 	if _, err := os.Stat(dir); err != nil {
 		return nil, ledger{}, fmt.Errorf("store: %w: %w", err, ErrDamaged)
 	}
-	db, err := openBadger(o)
+	db, err := openBadger(o, s.opt.Logger)
 	if err != nil {
 		return nil, ledger{}, err
 	}
@@ -329,6 +329,9 @@ func (s *Store) shutDown() error {
 	for _, db := range all {
 		<-db.closed
 		err = errors.Join(err, db.err)
+		if failure := db.failure(); errors.Is(failure, ErrDamaged) { // perhaps while it was closed
+			s.condemn(failure)
+		}
 	}
 	return errors.Join(err, s.lock.Close())
 }

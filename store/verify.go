@@ -36,7 +36,7 @@ func Verify(o Options) (_ Report, err error) {
 		return Report{}, err
 	}
 	// Nothing is compacted while it is being looked at.
-	options := badgerOptions(databaseDir(o.Dir, seq), o.Logger).WithNumCompactors(0).WithVerifyValueChecksum(true)
+	options := badgerOptions(databaseDir(o.Dir, seq)).WithNumCompactors(0).WithVerifyValueChecksum(true)
 	db, l, err := s.openLedgerWith(options)
 	if err != nil {
 		return Report{}, err
