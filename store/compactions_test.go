@@ -143,7 +143,7 @@ func thaw(t *testing.T, s *Store) {
 // A table that Badger could not create when it compacted is missed, nothing is read
 // of what is left, and the next start takes the compaction back.
 func TestLostTableIsTakenBack(t *testing.T) {
-	for name, tables := range map[string]int{"one": 1, "all": 20} {
+	for name, tables := range map[string]int{"one": 1, "all": 200} {
 		t.Run(name, func(t *testing.T) {
 			o := Options{Dir: t.TempDir(), Groups: 1, History: 10, CacheBytes: 1}
 			s := openFor(t, o)

@@ -16,3 +16,29 @@ func TestMemoryLimitGivesWay(t *testing.T) {
 		}
 	}
 }
+
+func TestLullAfterABurst(t *testing.T) {
+	var l lull
+	var allocated uint64
+	lulls := func(ticks int, each uint64) (n int) {
+		for range ticks {
+			allocated += each
+			if l.begins(allocated) {
+				n++
+			}
+		}
+		return n
+	}
+	if n := lulls(100, 1<<10); n != 0 {
+		t.Errorf("%d lulls after nothing", n)
+	}
+	if n := lulls(100, 10<<20); n != 0 {
+		t.Errorf("%d lulls in a burst", n)
+	}
+	if n := lulls(39, 100<<10); n != 0 {
+		t.Errorf("%d lulls in less than 20 s", n)
+	}
+	if n := lulls(500, 100<<10); n != 1 {
+		t.Errorf("%d lulls after a burst", n)
+	}
+}

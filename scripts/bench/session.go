@@ -270,25 +270,41 @@ func (s *session) watchIdling(ctx context.Context, targets []*target, round int)
 	return nil
 }
 
-// fullSample is a cluster that holds many keys and has come to rest.
+// fullSample is a cluster that holds many keys.
 type fullSample struct {
 	turn
 	Keys      int    `json:"keys"`
 	ValueSize int    `json:"value_size"`
-	Memory    memory `json:"memory"`
+	Memory    memory `json:"memory"` // when they had just been written
+	Rested    memory `json:"rested"` // after rest
 }
 
+// rest is how long a server that was filled has to give memory back, and many is
+// from how many keys on it is worth to wait for that.
+const (
+	rest = 30 * time.Second
+	many = 100_000
+)
+
 // weigh enters the memory of t, which has just been filled.
-func (s *session) weigh(ctx context.Context, t *target, keys int) error {
+func (s *session) weigh(ctx context.Context, t *target, keys int) (err error) {
+	sample := fullSample{turn: turn{Server: t.product.name}, Keys: keys, ValueSize: t.setUp.ValueSize}
 	if err := pause(ctx, settle); err != nil {
 		return err
 	}
-	held, err := t.memory()
-	if err != nil {
+	if sample.Memory, err = t.memory(); err != nil {
 		return err
 	}
-	return keep(s, &s.found.full, "full",
-		fullSample{turn: turn{Server: t.product.name}, Keys: keys, ValueSize: t.setUp.ValueSize, Memory: held})
+	sample.Rested = sample.Memory
+	if keys >= many {
+		if err := pause(ctx, rest); err != nil {
+			return err
+		}
+		if sample.Rested, err = t.memory(); err != nil {
+			return err
+		}
+	}
+	return keep(s, &s.found.full, "full", sample)
 }
 
 // runStartEmpty times the start of members without data.

@@ -248,6 +248,7 @@ func (r report) fullTable() *table {
 	list := []figure[fullSample]{
 		{"RSS, MiB", func(s fullSample) float64 { return float64(s.Memory.RSS) }, mebibytes, onlyMedian, true},
 		{"of it not file pages, MiB", func(s fullSample) float64 { return float64(s.Memory.Anon) }, mebibytes, onlyMedian, true},
+		{"RSS half a minute later, MiB", func(s fullSample) float64 { return float64(s.Rested.RSS) }, mebibytes, onlyMedian, true},
 	}
 	t := &table{title: "Memory: full of keys just written", header: header([]string{"keys", "bytes of a value"}, list)}
 	type data struct{ keys, size int }

@@ -70,12 +70,15 @@ func (f samples) watchGoals() []goal {
 func (f samples) sizeGoals() []goal {
 	const small, large = 100_000, 1_000_000
 	rss := func(s fullSample) float64 { return float64(s.Memory.RSS) }
+	rested := func(s fullSample) float64 { return float64(s.Rested.RSS) }
 	idleRSS := func(s idleSample) float64 { return float64(s.Memory.RSS) }
 	idle := filter(f.idle, func(s idleSample) bool { return s.Server == witanName })
 	return []goal{
 		{"100,000 keys of 1,000 bytes: RSS, of etcd's", 0.50, false, ratio,
 			ratioOf(each(f.filled(small, 1000, witanName), rss), each(f.filled(small, 1000, etcdName), rss))},
 		{"1,000,000 keys of 100 bytes: RSS", 400 << 20, false, inMebibytes, spreadOf(each(f.filled(large, scaleValueSize, witanName), rss))},
+		{"1,000,000 keys of 1,000 bytes: RSS half a minute after they were written", 400 << 20, false, inMebibytes,
+			spreadOf(each(f.filled(large, 1000, witanName), rested))},
 		{"From kill -9 to the first quorum GET with 100 MB", 1000, false, inMilliseconds, spreadOf(each(f.started(small), startRead))},
 		{"From kill -9 to the first quorum GET with 1 GB", 2000, false, inMilliseconds, spreadOf(each(f.started(large), startRead))},
 		{"Idle: RSS", 40 << 20, false, inMebibytes, spreadOf(each(idle, idleRSS))},
