@@ -47,11 +47,14 @@ func (n *Node) unlessHalted(part func() error) error {
 	return *n.halted.Load()
 }
 
-// diskError says what is to be done when the disk has failed, or is full.
+// diskError says what is to be done when the disk has failed or is full, or no more files may be open.
 func diskError(what string, err error) error {
 	advice := "nothing is written any more, since what has been lost is not known; look after the disk, then start the member again"
-	if errors.Is(err, unix.ENOSPC) {
+	switch {
+	case errors.Is(err, unix.ENOSPC):
 		advice = "nothing is written any more; free some space, then start the member again"
+	case strings.Contains(err.Error(), unix.EMFILE.Error()): // what raft panics for is text only
+		advice = "raise the limit of open files (ulimit -n), then start the member again"
 	}
 	return fmt.Errorf("cluster: %s: %w: %s", what, err, advice)
 }

@@ -73,3 +73,16 @@ func TestMistakesPanic(t *testing.T) {
 	l.halt = func(error) {}
 	_ = l.SaveRaftState([]raftpb.Update{update(1, 1, 0, 1)}, 1)
 }
+
+// TestDiskErrorAdvises: what is to be done depends on what is wrong.
+func TestDiskErrorAdvises(t *testing.T) {
+	for err, advice := range map[error]string{
+		unix.EIO:    "look after the disk",
+		unix.ENOSPC: "free some space",
+		errors.New("save snapshot failed: open x: too many open files"): "raise the limit of open files",
+	} {
+		if got := diskError("raft", err); !errors.Is(got, err) || !strings.Contains(got.Error(), advice) {
+			t.Errorf("%v: %v", err, got)
+		}
+	}
+}

@@ -69,12 +69,12 @@ func (c *compactions) opened(db *badger.DB) {
 	c.db = db
 }
 
-// close is called before the database is closed. It reports whether it may be: where a
+// closes is called before the database is closed. It reports whether it may be: where a
 // table may be lost nothing is to be changed any more.
 //
 // What Badger compacts while it closes cannot be taken back if it includes what is
 // flushed only then.
-func (c *compactions) close() bool {
+func (c *compactions) closes() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for c.by != nobody {
@@ -87,6 +87,23 @@ func (c *compactions) close() bool {
 	c.db, c.closing = nil, true
 	c.turn.Broadcast()
 	return true
+}
+
+// closed is called when the database is closed.
+func (c *compactions) closed() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.incomplete.Load() {
+		c.weigh()
+	}
+}
+
+// weigh lets the old tables go. They and what else the anchors hold are removed now.
+func (c *compactions) weigh() {
+	for _, it := range c.anchors {
+		it.Close()
+	}
+	c.anchors = nil
 }
 
 // follow is told all that Badger says, and by which format. Both begin with the number of the compactor.
@@ -147,10 +164,7 @@ func (c *compactions) end(by int) {
 	}
 	c.doubtful.Store(false)
 	if c.failed.reason() == nil && !c.closing {
-		for _, it := range c.anchors {
-			it.Close()
-		}
-		c.anchors = nil
+		c.weigh()
 	}
 	c.by = nobody
 	c.turn.Broadcast()

@@ -164,7 +164,7 @@ func flooded(ctx context.Context, s *storm) (func(context.Context) error, error)
 		return nil, err
 	}
 	open, err := m.Descriptors()
-	if err != nil || m.Answers(ctx, 100*time.Millisecond) != nil { // one that is starting has not opened all it needs
+	if err != nil || open < s.files || m.Answers(ctx, 100*time.Millisecond) != nil { // one that is starting has not opened all it needs
 		s.release(m)
 		return nil, errSpared
 	}

@@ -92,6 +92,7 @@ type storm struct {
 	weak    *procs.Member // has lost its data, or what it has cannot be trusted; until it is whole, no other may lose any
 	visitor *procs.Member // is no member for long
 	calms   int
+	files   int // the least that a member had open before the storm
 }
 
 // active is a harm that is being done.
@@ -195,6 +196,10 @@ func (s *storm) rageAndSettle(ctx context.Context) error {
 	start, err := s.usage(ctx)
 	if err != nil {
 		return err
+	}
+	s.files = start[0].Descriptors
+	for _, u := range start {
+		s.files = min(s.files, u.Descriptors)
 	}
 	if err := s.rage(ctx, s.rec.Clock.Now()+s.opt.duration); err != nil {
 		return err
