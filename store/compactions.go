@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"path/filepath"
 	"slices"
@@ -43,8 +44,10 @@ type compactions struct {
 	db      *badger.DB
 	closing bool
 	anchors []*badger.Iterator
-	named   map[uint64]struct{} // all tables that the manifest has ever named, as far as it was read
-	flushes int                 // that it tells of
+
+	manifest manifestReader
+	named    map[uint64]struct{} // all tables that the manifest has ever named, as far as it was read
+	flushes  int                 // that it has told of
 
 	// When the compaction began:
 	newest       int  // the newest memtable
@@ -163,6 +166,9 @@ func (c *compactions) end(by int) {
 		c.incomplete.Store(true)
 	}
 	c.doubtful.Store(false)
+	if len(c.named) > manyNames {
+		c.forget()
+	}
 	if c.failed.reason() == nil && !c.closing {
 		c.weigh()
 	}
@@ -245,20 +251,35 @@ func (c *compactions) lost(table string) error {
 // readManifest adds the tables that the manifest names now. Those that are gone may still
 // have readers, and so files; when the manifest is written anew it names them no more.
 func (c *compactions) readManifest() {
-	changes, err := readManifest(c.dir)
+	sets, err := c.manifest.read(c.dir)
 	if err != nil {
 		c.failed.note(err)
 		return
 	}
-	c.flushes = 0
-	for _, set := range changes.sets {
+	for _, set := range sets {
 		if !compacts(set) {
 			c.flushes += len(set.Changes)
 		}
-		for _, t := range set.Changes {
-			c.named[t.Id] = struct{}{}
+		for _, change := range set.Changes {
+			c.named[change.Id] = struct{}{}
 		}
 	}
+}
+
+// manyNames is from how many names on those of tables that are gone are forgotten.
+const manyNames = 10_000
+
+// forget keeps the names of tables whose files are there. A number never comes twice.
+func (c *compactions) forget() {
+	files, err := listTables(c.dir)
+	if err != nil {
+		c.failed.note(err)
+		return
+	}
+	maps.DeleteFunc(c.named, func(number uint64, _ struct{}) bool {
+		_, there := files[number]
+		return !there
+	})
 }
 
 // tableNumber returns the number of a table by its file's name.

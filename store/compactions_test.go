@@ -223,6 +223,13 @@ func TestNoTableIsTakenForLost(t *testing.T) {
 	if compacted == 0 {
 		t.Error("nothing was compacted")
 	}
+	c := s.kv.db.heard.compactions
+	c.mu.Lock()
+	c.forget()
+	if live, _ := m.live(); len(c.named) > len(live) {
+		t.Errorf("%d names of %d tables", len(c.named), len(live))
+	}
+	c.mu.Unlock()
 	w.megabytes(t, s, 20) // some are compacted while it is closed
 	dir := s.kv.db.dir
 	mustClose(t, s)

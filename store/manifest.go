@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -32,29 +33,68 @@ func manifestPath(dir string) string { return filepath.Join(dir, "MANIFEST") }
 // readManifest reads the manifest of the database in dir; that of none is empty. Badger
 // takes whatever it cannot read at the end of a manifest for a write that a crash cut short, removes the
 // tables that were named there and says nothing: the witness knows how far it went.
-func readManifest(dir string) (m manifest, err error) {
+func readManifest(dir string) (manifest, error) {
 	b, err := os.ReadFile(manifestPath(dir))
 	if errors.Is(err, fs.ErrNotExist) {
-		return m, nil
+		return manifest{}, nil
 	}
 	if err != nil {
-		return m, fmt.Errorf("store: %w", err)
+		return manifest{}, fmt.Errorf("store: %w", err)
 	}
-	for at := manifestMagic; at+manifestHead <= len(b); {
-		begin := at + manifestHead
-		size := uint64(binary.BigEndian.Uint32(b[at:]))
-		if size > uint64(len(b)-begin) {
+	if len(b) < manifestMagic {
+		return manifest{}, nil
+	}
+	return parseManifest(b[manifestMagic:], manifestMagic), nil
+}
+
+// parseManifest reads the part b of a manifest that begins with a set, at byte begin of the file.
+func parseManifest(b []byte, begin int64) (m manifest) {
+	m.end = begin
+	for len(b) >= manifestHead {
+		size, sum := uint64(binary.BigEndian.Uint32(b)), binary.BigEndian.Uint32(b[4:])
+		b = b[manifestHead:]
+		if size > uint64(len(b)) {
 			break
 		}
-		at = begin + int(size)
 		set := &pb.ManifestChangeSet{}
-		if crc32.Checksum(b[begin:at], castagnoli) != binary.BigEndian.Uint32(b[begin-4:]) || proto.Unmarshal(b[begin:at], set) != nil {
+		if crc32.Checksum(b[:size], castagnoli) != sum || proto.Unmarshal(b[:size], set) != nil {
 			m.bad = true
 			break
 		}
-		m.sets, m.end = append(m.sets, set), int64(at)
+		m.sets, m.end = append(m.sets, set), m.end+manifestHead+int64(size)
+		b = b[size:]
 	}
-	return m, nil
+	return m
+}
+
+// manifestReader reads what has come to a manifest since it was last read.
+type manifestReader struct {
+	file os.FileInfo // of what was read
+	end  int64
+}
+
+// read returns the new sets. When the manifest was written anew, which Badger does after some thousands of
+// changes, they begin with one that names all tables there are.
+func (r *manifestReader) read(dir string) (sets []*pb.ManifestChangeSet, err error) {
+	f, err := os.Open(manifestPath(dir))
+	if err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	if r.file == nil || !os.SameFile(r.file, info) {
+		r.file, r.end = info, manifestMagic
+	}
+	b, err := io.ReadAll(io.NewSectionReader(f, r.end, max(info.Size()-r.end, 0)))
+	if err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	m := parseManifest(b, r.end)
+	r.end = m.end
+	return m.sets, nil
 }
 
 // tables is what tables there are, by their numbers, each as it was created.
