@@ -191,6 +191,35 @@ func TestLostTableThatCannotBeTakenBack(t *testing.T) {
 	thaw(t, s)
 }
 
+// Nor is it taken back to a table that is damaged.
+func TestLostTableAndDamage(t *testing.T) {
+	o := Options{Dir: t.TempDir(), Groups: 1, History: 10}
+	s := openFor(t, o)
+	var w written
+	loseTable(t, s, &w, 1)
+	_ = s.Close() // tells of the failure again
+	o.Dir = copied(t, o.Dir)
+	db := databaseDir(o.Dir, s.seq)
+	thaw(t, s)
+	back, err := planTakeBack(db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := back.set.Changes[len(back.set.Changes)-1]
+	path := tablePath(db, last.Id)
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[len(b)/2] ^= 1
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(o); !errors.Is(err, ErrDamaged) {
+		t.Error("opened with", err)
+	}
+}
+
 // While tables come and go none is taken for lost, and none is kept that is not needed.
 func TestNoTableIsTakenForLost(t *testing.T) {
 	o := Options{Dir: t.TempDir(), Groups: 1, History: 10}

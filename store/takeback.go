@@ -30,9 +30,6 @@ func takeBack(dir string) (restored int, err error) {
 			continue
 		}
 		if err := checkTable(tablePath(dir, change.Id)); err != nil {
-			if errors.Is(err, ErrDamaged) {
-				return 0, nil
-			}
 			return 0, err
 		}
 		restored++
