@@ -8,6 +8,9 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unre
 COMMIT  ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 
+# What the compiler optimises for (make profile).
+PROFILE := cmd/witan/load.pgo
+
 LINT_VERSION := 2.15.0
 LINT := bin/tools/golangci-lint
 
@@ -36,7 +39,7 @@ cluster: build ## run three members on 127.0.0.1:2379, 22379 and 32379, their da
 
 .PHONY: build
 build: ## build static binaries into bin/
-	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+	CGO_ENABLED=0 go build -trimpath -pgo=$(PROFILE) -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
 
 .PHONY: test
 test: ## run the tests (PKG=./store for one package)
@@ -91,6 +94,10 @@ gobench: ## run the Go benchmarks (PKG=./store for one package)
 rewrite: ## rewrite the expected results of script tests; read the diff before you commit it
 	go test $(sort $(dir $(shell grep -rl --include='*_test.go' '"rewrite"' store watch cluster httpapi cmd 2>/dev/null | sed 's,^,./,'))) -rewrite
 
+.PHONY: profile
+profile: bin/bench bin/witan-torture ## measure anew what the compiler optimises for
+	scripts/profile.sh $(PROFILE)
+
 .PHONY: tools
 tools: $(LINT) ## install the linter into bin/tools
 
@@ -106,7 +113,7 @@ bin/conformance bin/torture bin/bench: bin/%:
 # Nothing of what -tags torture adds is in a release (docs/design.md §9).
 .PHONY: bin/witan-torture
 bin/witan-torture:
-	CGO_ENABLED=0 go build -trimpath -tags torture -ldflags '$(LDFLAGS)' -o $@ ./cmd/witan
+	CGO_ENABLED=0 go build -trimpath -pgo=$(PROFILE) -tags torture -ldflags '$(LDFLAGS)' -o $@ ./cmd/witan
 
 $(LINT):
 	@mkdir -p $(@D)

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"os"
 	"runtime"
 	"strconv"
@@ -33,6 +34,7 @@ const seamPatience = 2 * time.Second
 //	POST /lead?group=0            the member takes the lead of a group
 //	POST /snapshot?group=0        a snapshot, without the log before it
 //	GET  /runtime                 goroutines, and the heap after a collection
+//	GET  /profile?seconds=8       where the processor's time goes, for scripts/profile.sh
 type seam struct {
 	wall, stopwatch *fakeClock // of expirations shown, and of group clocks
 
@@ -59,6 +61,7 @@ func openSeam() (*seam, error) {
 	s.mux.HandleFunc("POST /clock", s.setClock)
 	s.mux.HandleFunc("GET /clock", s.showClock)
 	s.mux.HandleFunc("GET /runtime", showRuntime)
+	s.mux.HandleFunc("GET /profile", pprof.Profile)
 	s.http = &http.Server{Handler: s.mux, ReadHeaderTimeout: seamPatience}
 	go func() {
 		defer close(s.done)
