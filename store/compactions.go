@@ -97,12 +97,12 @@ func (c *compactions) closed() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.incomplete.Load() {
-		c.weigh()
+		c.release()
 	}
 }
 
-// weigh lets the old tables go. They and what else the anchors hold are removed now.
-func (c *compactions) weigh() {
+// release lets the old tables go. They and what else the anchors hold are removed now.
+func (c *compactions) release() {
 	for _, it := range c.anchors {
 		it.Close()
 	}
@@ -170,7 +170,7 @@ func (c *compactions) end(by int) {
 		c.forget()
 	}
 	if c.failed.reason() == nil && !c.closing {
-		c.weigh()
+		c.release()
 	}
 	c.by = nobody
 	c.turn.Broadcast()
@@ -182,7 +182,8 @@ func (c *compactions) lostTable() error {
 	if err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
-	for begun := time.Now(); ; time.Sleep(time.Millisecond) {
+	const pause = time.Millisecond
+	for waited := time.Duration(0); ; waited += pause {
 		patience := c.patience()
 		c.readManifest()
 		suspects = slices.DeleteFunc(suspects, func(path string) bool {
@@ -193,9 +194,10 @@ func (c *compactions) lostTable() error {
 		if len(suspects) == 0 {
 			return nil
 		}
-		if time.Since(begun) >= patience {
+		if waited >= patience {
 			return c.lost(filepath.Base(suspects[0]))
 		}
+		time.Sleep(pause)
 	}
 }
 

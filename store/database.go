@@ -189,13 +189,12 @@ func (d *database) retire(remove bool) {
 
 func (d *database) close() {
 	highest := d.newestTable()
-	if !d.heard.compactions.closes() {
-		d.err = d.failure()
-	} else if d.err = d.badger.Close(); d.err == nil {
+	if d.heard.compactions.closes() {
+		d.err = d.badger.Close()
 		d.heard.compactions.closed()
-		if !d.remove {
-			d.testify(witness{table: highest})
-		}
+	}
+	if d.err = errors.Join(d.err, d.heard.compactions.complete()); d.err == nil && !d.remove {
+		d.testify(witness{table: highest})
 	}
 	d.testifying.Lock()
 	d.err = errors.Join(d.err, d.witness.Close())

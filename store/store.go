@@ -329,8 +329,8 @@ func (s *Store) shutDown() error {
 	for _, db := range all {
 		<-db.closed
 		err = errors.Join(err, db.err)
-		if failure := db.failure(); errors.Is(failure, ErrDamaged) { // perhaps while it was closed
-			s.condemn(failure)
+		if errors.Is(db.err, ErrDamaged) { // since patrol has ended
+			s.condemn(db.err)
 		}
 	}
 	return errors.Join(err, s.lock.Close())
