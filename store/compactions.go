@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -21,8 +22,8 @@ import (
 // was any (levels.go: subcompact, 4.9.6). The keys of that table are gone, and
 // lookups find older versions of them or nothing.
 //
-// What gives it away is the file: a table that the manifest has never named. It
-// is looked for at the end of each compaction. Until then an iterator keeps the
+// What gives it away is that the manifest names fewer tables than were begun, or a
+// file that it has never named. That is looked for at the end of each compaction. Until then an iterator keeps the
 // old tables from being removed, so that the compaction can be taken back
 // (see takeBack) when the database is opened again.
 //
@@ -53,6 +54,8 @@ type compactions struct {
 	newest       int  // the newest memtable
 	quiet        bool // no memtable was being flushed
 	flushesBegun int
+
+	wanted, made int // tables of this compaction: begun, and named by the manifest
 }
 
 // nobody is the number of no compactor.
@@ -111,36 +114,42 @@ func (c *compactions) release() {
 
 // follow is told all that Badger says, and by which format. Both begin with the number of the compactor.
 func (c *compactions) follow(format string, args []any) {
-	if len(args) == 0 {
+	if len(args) < 2 {
 		return
 	}
 	by, ok := args[0].(int)
 	switch {
 	case !ok:
 	case strings.HasPrefix(format, "[%d] LOG Compact. Added %d keys."):
-		c.begin(by)
+		keys, _ := args[1].(uint64)
+		c.begin(by, keys)
 	case strings.HasPrefix(format, "[Compactor: %d] LOG Compact FAILED"),
 		strings.HasPrefix(format, "[Compactor: %d] Compaction for level: %d DONE"):
-		c.end(by)
+		c.end(by, strings.HasSuffix(format, "DONE"))
 	}
 }
 
 // begin is called before each table of a compaction is created. Compactions go
 // one at a time, so that each one's tables are known.
-func (c *compactions) begin(by int) {
+func (c *compactions) begin(by int, keys uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	// Once a table may be lost no compaction goes on: it would go by what is left.
 	for c.by != by && c.by != nobody || c.incomplete.Load() && !c.closing {
 		c.turn.Wait()
 	}
+	defer func() {
+		if keys > 0 { // or no table is made of them
+			c.wanted++
+		}
+	}()
 	if c.by == by {
 		return
 	}
-	c.by = by
+	c.by, c.wanted = by, 0
 	c.newest, c.quiet = c.memtables()
 	c.readManifest() // it names all tables that are compacted
-	c.flushesBegun = c.flushes
+	c.flushesBegun, c.made = c.flushes, 0
 	c.anchor()
 }
 
@@ -154,14 +163,14 @@ func (c *compactions) anchor() {
 }
 
 // end is called when a compaction has ended.
-func (c *compactions) end(by int) {
+func (c *compactions) end(by int, done bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.by != by {
 		return // it had nothing to create
 	}
 	c.doubtful.Store(true)
-	if err := c.lostTable(); err != nil {
+	if err := c.lostTable(done); err != nil {
 		c.failed.note(err)
 		c.incomplete.Store(true)
 	}
@@ -177,7 +186,12 @@ func (c *compactions) end(by int) {
 }
 
 // lostTable returns an error if the compaction that has just ended has lost a table.
-func (c *compactions) lostTable() error {
+func (c *compactions) lostTable(done bool) error {
+	written := c.manifest.file
+	c.readManifest()
+	if done && c.made < c.wanted && (written == nil || os.SameFile(written, c.manifest.file)) {
+		return c.lost(fmt.Sprintf("%d of %d tables", c.wanted-c.made, c.wanted))
+	}
 	suspects, err := filepath.Glob(filepath.Join(c.dir, "*.sst"))
 	if err != nil {
 		return fmt.Errorf("store: %w", err)
@@ -259,11 +273,15 @@ func (c *compactions) readManifest() {
 		return
 	}
 	for _, set := range sets {
-		if !compacts(set) {
-			c.flushes += len(set.Changes)
-		}
+		compaction := compacts(set)
 		for _, change := range set.Changes {
 			c.named[change.Id] = struct{}{}
+			switch {
+			case !compaction:
+				c.flushes++
+			case !removes(change):
+				c.made++
+			}
 		}
 	}
 }

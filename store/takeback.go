@@ -13,9 +13,8 @@ import (
 )
 
 // takeBack takes back the last compactions of a database that is not open, if
-// one of them may have lost a table: there is a table that the manifest has never named, or none that it
-// names. Old tables are kept until the new ones were found complete (see
-// compactions), so if they are there nothing is lost; what they hold is all that was to be compacted.
+// one of them may have lost a table: its old tables are there. They are kept until the new ones were found complete (see
+// compactions); what they hold is all that was to be compacted.
 // Where nothing was lost, taking a compaction back costs its work and nothing
 // else: tables with newer versions of the keys stay above the old ones.
 //
@@ -58,9 +57,6 @@ func planTakeBack(dir string) (*retraction, error) { //nolint:nilnil // see abov
 		return nil, err
 	}
 	live, _ := m.live()
-	if !m.doubtful(live, files) {
-		return nil, nil
-	}
 	best := live
 	for i := len(m.sets) - 1; i >= 0; i-- {
 		if !compacts(m.sets[i]) {
@@ -76,27 +72,6 @@ func planTakeBack(dir string) (*retraction, error) { //nolint:nilnil // see abov
 		return nil, nil
 	}
 	return &retraction{set: set, end: m.end}, nil
-}
-
-// doubtful reports whether a table may have been lost.
-func (m *manifest) doubtful(live tables, files tableFiles) bool {
-	for number := range live {
-		if !files[number] {
-			return true
-		}
-	}
-	named := map[uint64]bool{}
-	for _, set := range m.sets {
-		for _, change := range set.Changes {
-			named[change.Id] = true
-		}
-	}
-	for number := range files {
-		if !named[number] {
-			return true
-		}
-	}
-	return false
 }
 
 // without returns the tables that there would be without the compactions from set i on.
