@@ -220,6 +220,31 @@ func TestLostTableAndDamage(t *testing.T) {
 	}
 }
 
+// A table of which not even a file was made is missed by the number of tables.
+func TestTablesAreCounted(t *testing.T) {
+	for named, lost := range map[uint64]bool{1: true, 2: false} {
+		dir := t.TempDir()
+		if err := os.WriteFile(manifestPath(dir), make([]byte, manifestMagic), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c := newCompactions(dir, newFailed())
+		for _, keys := range []uint64{5, 0, 7} { // of none no table is made
+			c.follow("[%d] LOG Compact. Added %d keys. Skipped", []any{1, keys})
+		}
+		set := &pb.ManifestChangeSet{Changes: []*pb.ManifestChange{{Id: 9, Op: pb.ManifestChange_DELETE}}}
+		for number := range named {
+			set.Changes = append(set.Changes, &pb.ManifestChange{Id: number, Level: 6})
+		}
+		if err := appendManifest(dir, manifestMagic, set); err != nil {
+			t.Fatal(err)
+		}
+		c.follow("[Compactor: %d] Compaction for level: %d DONE", []any{1, 5})
+		if err := c.complete(); (err != nil) != lost {
+			t.Errorf("%d tables of 2: %v", named, err)
+		}
+	}
+}
+
 // While tables come and go none is taken for lost, and none is kept that is not needed.
 func TestNoTableIsTakenForLost(t *testing.T) {
 	o := Options{Dir: t.TempDir(), Groups: 1, History: 10}
