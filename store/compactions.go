@@ -112,7 +112,7 @@ func (c *compactions) release() {
 	c.anchors = nil
 }
 
-// follow is told all that Badger says, and by which format. Both begin with the number of the compactor.
+// follow is told all that Badger says, and by which format. Those of interest begin with the number of the compactor.
 func (c *compactions) follow(format string, args []any) {
 	if len(args) < 2 {
 		return
@@ -138,19 +138,16 @@ func (c *compactions) begin(by int, keys uint64) {
 	for c.by != by && c.by != nobody || c.incomplete.Load() && !c.closing {
 		c.turn.Wait()
 	}
-	defer func() {
-		if keys > 0 { // or no table is made of them
-			c.wanted++
-		}
-	}()
-	if c.by == by {
-		return
+	if c.by == nobody {
+		c.by = by
+		c.newest, c.quiet = c.memtables()
+		c.readManifest() // it names all tables that are compacted
+		c.flushesBegun, c.wanted, c.made = c.flushes, 0, 0
+		c.anchor()
 	}
-	c.by, c.wanted = by, 0
-	c.newest, c.quiet = c.memtables()
-	c.readManifest() // it names all tables that are compacted
-	c.flushesBegun, c.made = c.flushes, 0
-	c.anchor()
+	if keys > 0 { // or no table is made of them
+		c.wanted++
+	}
 }
 
 // anchor keeps all tables that there are now.

@@ -251,7 +251,7 @@ func TestNoTableIsTakenForLost(t *testing.T) {
 	s := openFor(t, o)
 	var w written
 	w.megabytes(t, s, 100)
-	tidy := func(dir string) bool {
+	nothingElse := func(dir string) bool {
 		m, err := readManifest(dir)
 		if err != nil {
 			t.Fatal(err)
@@ -263,7 +263,7 @@ func TestNoTableIsTakenForLost(t *testing.T) {
 		}
 		return maps.Equal(files, everyOne(live))
 	}
-	waitFor(t, func() bool { return tidy(s.kv.db.dir) })
+	waitFor(t, func() bool { return nothingElse(s.kv.db.dir) })
 	m, err := readManifest(s.kv.db.dir)
 	if err != nil {
 		t.Fatal(err)
@@ -290,7 +290,7 @@ func TestNoTableIsTakenForLost(t *testing.T) {
 	if logs, err := filepath.Glob(filepath.Join(dir, "*.mem")); err != nil || len(logs) > 0 {
 		t.Errorf("%s left behind, %v", logs, err)
 	}
-	if !tidy(dir) {
+	if !nothingElse(dir) {
 		t.Error("there are other files than those of the tables")
 	}
 	s = openFor(t, o)

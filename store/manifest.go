@@ -102,7 +102,7 @@ type tables map[uint64]*pb.ManifestChange
 
 func (t tables) apply(set *pb.ManifestChangeSet) {
 	for _, change := range set.Changes {
-		if change.Op == pb.ManifestChange_DELETE {
+		if removes(change) {
 			delete(t, change.Id)
 		} else {
 			t[change.Id] = change
