@@ -150,9 +150,7 @@ func (s *Store) writePending() {
 	if c.reason() != nil {
 		return
 	}
-	if s.opt.Room != nil {
-		s.opt.Room()
-	}
+	s.opt.makeRoom()
 	s.applyMu.Lock()
 	l, g := s.ledgerLocked(), s.kv.rotate()
 	record := l.encode()

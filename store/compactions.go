@@ -36,8 +36,10 @@ import (
 type compactions struct {
 	dir        string
 	failed     *failed
-	doubtful   atomic.Bool // whether a table was lost is being looked at, with mu held
-	incomplete atomic.Bool // a table was lost
+	room       func()        // makes room on the disk
+	open       chan struct{} // closed when the database is open, or closes
+	doubtful   atomic.Bool   // whether a table was lost is being looked at, with mu held
+	incomplete atomic.Bool   // a table was lost
 
 	mu      sync.Mutex
 	turn    sync.Cond // by or closing has changed
@@ -61,18 +63,18 @@ type compactions struct {
 // nobody is the number of no compactor.
 const nobody = -1
 
-func newCompactions(dir string, f *failed) *compactions {
-	c := &compactions{dir: dir, failed: f, by: nobody, named: map[uint64]struct{}{}}
+func newCompactions(dir string, f *failed, room func()) *compactions {
+	c := &compactions{dir: dir, failed: f, room: room, open: make(chan struct{}), by: nobody, named: map[uint64]struct{}{}}
 	c.turn.L = &c.mu
 	return c
 }
 
-// opened tells which database it is. What Badger compacts before it has opened it, which
-// it puts off for up to a second, cannot be taken back.
+// opened tells which database it is.
 func (c *compactions) opened(db *badger.DB) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.db = db
+	close(c.open)
 }
 
 // closes is called before the database is closed. It reports whether it may be: where a
@@ -129,9 +131,19 @@ func (c *compactions) follow(format string, args []any) {
 	}
 }
 
+// openWithin is for how long a compaction waits for the database to be open. What goes on before
+// cannot be taken back. It is longer than an opening takes, and the end of the wait is for an opening that waits for the
+// compaction in turn: one that fails, or that flushes to a first level that is full.
+const openWithin = 10 * time.Second
+
 // begin is called before each table of a compaction is created. Compactions go
 // one at a time, so that each one's tables are known.
 func (c *compactions) begin(by int, keys uint64) {
+	select {
+	case <-c.open:
+	case <-time.After(openWithin):
+	}
+	c.room()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	// Once a table may be lost no compaction goes on: it would go by what is left.

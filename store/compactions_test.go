@@ -10,9 +10,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
+	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/pb"
 )
 
@@ -227,7 +229,8 @@ func TestTablesAreCounted(t *testing.T) {
 		if err := os.WriteFile(manifestPath(dir), make([]byte, manifestMagic), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		c := newCompactions(dir, newFailed())
+		c := newCompactions(dir, newFailed(), func() {})
+		close(c.open)
 		for _, keys := range []uint64{5, 0, 7} { // of none no table is made
 			c.follow("[%d] LOG Compact. Added %d keys. Skipped", []any{1, keys})
 		}
@@ -242,6 +245,38 @@ func TestTablesAreCounted(t *testing.T) {
 		if err := c.complete(); (err != nil) != lost {
 			t.Errorf("%d tables of 2: %v", named, err)
 		}
+	}
+}
+
+// What is compacted while a database is being opened waits until it is open, and the old tables are kept.
+func TestCompactionWaitsForOpen(t *testing.T) {
+	dir := t.TempDir()
+	db, err := badger.OpenManaged(badgerOptions(dir).WithLogger(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		roomy := false
+		c := newCompactions(dir, newFailed(), func() { roomy = true })
+		begun := make(chan struct{})
+		go func() {
+			c.follow("[%d] LOG Compact. Added %d keys. Skipped", []any{1, uint64(5)})
+			close(begun)
+		}()
+		synctest.Wait()
+		c.opened(db)
+		<-begun
+		if len(c.anchors) != 1 || !roomy {
+			t.Errorf("%d anchors, room made: %v", len(c.anchors), roomy)
+		}
+		c.release()
+
+		// One whose opening waits for it in turn goes on some time.
+		c = newCompactions(dir, newFailed(), func() {})
+		c.follow("[%d] LOG Compact. Added %d keys. Skipped", []any{1, uint64(5)})
+	})
+	if err := db.Close(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -93,7 +93,7 @@ func (s *Store) checkNew() error {
 
 // unused reports whether nothing was ever in a database.
 func (s *Store) unused(dir string) (bool, error) {
-	db, err := openDatabase(dir, s.opt.Logger, true)
+	db, err := openDatabase(dir, &s.opt, true)
 	if err != nil {
 		return false, err
 	}

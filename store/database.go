@@ -14,7 +14,6 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
-	"github.com/rs/zerolog"
 )
 
 // ErrDamaged says that there is a database but it cannot be opened or read as
@@ -61,11 +60,11 @@ type database struct {
 // openDatabase opens or makes the Badger database in dir. What Badger says is
 // taken for damage, but for errors of the disk: that the directory can be
 // written and is nobody else's is known from its lock (openLock).
-func openDatabase(dir string, log zerolog.Logger, sync bool) (*database, error) {
-	return openBadger(badgerOptions(dir).WithSyncWrites(sync), log)
+func openDatabase(dir string, opt *Options, sync bool) (*database, error) {
+	return openBadger(badgerOptions(dir).WithSyncWrites(sync), opt)
 }
 
-func openBadger(o badger.Options, log zerolog.Logger) (_ *database, err error) {
+func openBadger(o badger.Options, opt *Options) (_ *database, err error) {
 	dir := o.Dir
 	defer func() {
 		// Badger panics on some damage; the caller must be able to set the
@@ -82,22 +81,22 @@ func openBadger(o badger.Options, log zerolog.Logger) (_ *database, err error) {
 		return nil, err
 	}
 	if restored > 0 {
-		log.Warn().Str("dir", dir).Int("tables", restored).Msg("a compaction that may not have been complete was taken back")
+		opt.Logger.Warn().Str("dir", dir).Int("tables", restored).Msg("a compaction that may not have been complete was taken back")
 	}
 	manifest, err := checkFiles(dir)
 	if err != nil {
 		return nil, err
 	}
-	heard := newBadgerLogger(dir, log)
+	heard := newBadgerLogger(dir, opt)
 	b, err := badger.OpenManaged(o.WithLogger(heard))
 	if err != nil {
 		return nil, openFailed(dir, err)
 	}
+	heard.compactions.opened(b)
 	d := &database{badger: b, dir: dir, heard: heard, manifest: manifest, holds: map[uint64]int{}, closed: make(chan struct{})}
 	if d.witness, d.said, err = openWitness(dir); err != nil {
 		return nil, errors.Join(err, b.Close())
 	}
-	heard.compactions.opened(b)
 	return d, nil
 }
 

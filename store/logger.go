@@ -16,9 +16,9 @@ type badgerLogger struct {
 	compactions *compactions
 }
 
-func newBadgerLogger(dir string, log zerolog.Logger) badgerLogger {
+func newBadgerLogger(dir string, opt *Options) badgerLogger {
 	f := newFailed()
-	return badgerLogger{log: log, failed: f, compactions: newCompactions(dir, f)}
+	return badgerLogger{log: opt.Logger, failed: f, compactions: newCompactions(dir, f, opt.makeRoom)}
 }
 
 // failed is the first failure of the disk that Badger keeps to itself.

@@ -88,7 +88,7 @@ func (s *Store) fill(dir string, r io.Reader, interrupted func() error) (err err
 	if err := os.RemoveAll(dir); err != nil {
 		return err
 	}
-	db, err := openDatabase(dir, s.opt.Logger, false)
+	db, err := openDatabase(dir, &s.opt, false)
 	if err != nil {
 		return err
 	}

@@ -64,7 +64,7 @@ func NewSeeder(o Options) (_ *Seeder, err error) {
 	}
 	options := badgerOptions(databaseDir(o.Dir, 1)).WithSyncWrites(false).
 		WithBaseTableSize(max(int64(seedTable/o.Groups), leastSeedTable) / 32)
-	db, err := openBadger(options, o.Logger)
+	db, err := openBadger(options, &o)
 	if err != nil {
 		return nil, err
 	}

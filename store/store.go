@@ -32,8 +32,14 @@ type Options struct {
 	CacheBytes    int64         // of newest versions kept in memory, roughly; 0 means 128 MiB by the number of groups
 	Logger        zerolog.Logger
 
-	// Room is called before the disk is written, and may make room on it. It may be nil.
+	// Room is called before the disk is written, by several goroutines, and may make room on it. It may be nil.
 	Room func()
+}
+
+func (o *Options) makeRoom() {
+	if o.Room != nil {
+		o.Room()
+	}
 }
 
 // The defaults of Options.
@@ -181,7 +187,7 @@ func (s *Store) openLedgerWith(o badger.Options) (_ *database, _ ledger, err err
 	if _, err := os.Stat(dir); err != nil {
 		return nil, ledger{}, fmt.Errorf("store: %w: %w", err, ErrDamaged)
 	}
-	db, err := openBadger(o, s.opt.Logger)
+	db, err := openBadger(o, &s.opt)
 	if err != nil {
 		return nil, ledger{}, err
 	}
@@ -214,7 +220,7 @@ func (s *Store) openLedgerWith(o badger.Options) (_ *database, _ ledger, err err
 // makeFirst makes the first database. CURRENT names it when it is complete.
 func (s *Store) makeFirst() error {
 	l := ledger{group: s.opt.Group, groups: s.opt.Groups, head: head{frontier: s.opt.FirstIndex}}
-	db, err := openDatabase(databaseDir(s.opt.Dir, 1), s.opt.Logger, true)
+	db, err := openDatabase(databaseDir(s.opt.Dir, 1), &s.opt, true)
 	if err != nil {
 		return err
 	}

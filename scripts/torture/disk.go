@@ -172,6 +172,10 @@ func (d *diskStorm) failing(faults func(n int, in string) powerfs.Faults) func(c
 	}
 }
 
+// lostTable is what a member says whose database has lost a table when it was compacted. Why it could not be created
+// Badger keeps to itself.
+const lostTable = "Badger could not create"
+
 // stopsWithin is how soon a member must have stopped whose disk failed.
 const stopsWithin = 10 * time.Second
 
@@ -198,7 +202,7 @@ func (d *diskStorm) mustStop(s *storm, m *procs.Member, disk *powerfs.Disk) (fun
 			s.rep.violate(check.Violation{Check: "stop", Detail: fmt.Sprintf("%s goes on %v after its disk has failed in %s", m.Name, stopsWithin, disk.Bites().Last)})
 			return m.Kill()
 		}
-		return s.lastWords(ctx, m, tail, []string{"input/output error"})
+		return s.lastWords(ctx, m, tail, []string{"input/output error", lostTable})
 	}, nil
 }
 
@@ -254,8 +258,8 @@ func (d *diskStorm) fills(ctx context.Context, s *storm) (func(context.Context) 
 	return nil, errors.Join(errSpared, cure(ctx)) // it may be without a leader
 }
 
-// full takes all space at once. The member may go on without writing, or stop and say why.
-func (d *diskStorm) full(_ context.Context, s *storm) (func(context.Context) error, error) {
+// full takes all space at once, often while tables are compacted. The member may go on without writing, or stop and say why.
+func (d *diskStorm) full(ctx context.Context, s *storm) (func(context.Context) error, error) {
 	m, disk, err := d.victim(s, "disk-full")
 	if err != nil {
 		return nil, err
@@ -264,16 +268,25 @@ func (d *diskStorm) full(_ context.Context, s *storm) (func(context.Context) err
 	if err != nil {
 		return nil, err
 	}
+	while, end := "", func() {}
+	if m.Seam != "" && s.rng.IntN(3) > 0 {
+		while = " while it compacts"
+		end, _ = s.takeSnapshots(ctx, []procs.Seam{m.Seam})
+		if err := pause(ctx, between(s.rng, 0, 100*time.Millisecond)); err != nil {
+			return nil, err
+		}
+	}
 	disk.Occupy(0)
-	s.say("disk of %s is full", m.Name)
+	s.say("disk of %s is full%s", m.Name, while)
 	return func(ctx context.Context) error {
+		end()
 		disk.Occupy(-1)
 		s.release(m)
 		if m.Running() {
 			return nil
 		}
 		s.rep.checked("stops of full disks", 1)
-		if err := s.lastWords(ctx, m, tail, []string{"bytes are free", "no space left on device"}); err != nil {
+		if err := s.lastWords(ctx, m, tail, []string{"bytes are free", "no space left on device", lostTable}); err != nil {
 			return err
 		}
 		return m.Start()

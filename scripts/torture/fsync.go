@@ -111,7 +111,7 @@ func (p *powerTrial) failOnce(ctx context.Context, m *procs.Member, in string) e
 		}
 	}
 	p.rep.worst("from the failed fsync to the end, worst s", (p.rec.Clock.Now() - failed).Seconds())
-	if err := p.lastWords(ctx, m, tail, []string{"input/output error"}); err != nil || p.opt.members == 1 {
+	if err := p.lastWords(ctx, m, tail, []string{"input/output error", lostTable}); err != nil || p.opt.members == 1 {
 		return err
 	}
 	if err := pause(ctx, 2*time.Second); err != nil { // the others elect

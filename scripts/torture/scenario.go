@@ -43,7 +43,7 @@ func execute(ctx context.Context, s *scenario, o options, progress io.Writer) *r
 			_ = os.RemoveAll(o.dir)
 			return
 		}
-		t.saveHistory()
+		t.saveEvidence()
 		fmt.Fprintln(progress, "kept in", o.dir)
 	}()
 	begin := time.Now()

@@ -20,6 +20,7 @@ type shelf struct {
 // newShelf makes a disk for each member and tells the cluster to be made where they are.
 func (t *trial) newShelf(c *procs.Config, o powerfs.Options) (*shelf, error) {
 	s := &shelf{}
+	t.shelf = s
 	for i := range c.Members {
 		d, dir := powerfs.New(o), filepath.Join(c.Dir, fmt.Sprintf("disk%d", i))
 		if err := makeDir(dir); err != nil {

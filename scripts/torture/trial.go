@@ -27,6 +27,10 @@ type trial struct {
 	askers  int            // clients so far that asked what a full disk does
 	lockers *lockers       // nil unless started
 	stuck   *procs.Member  // not healed, in a run that must fail
+	shelf   *shelf         // nil unless the members have disks of ours
+
+	told   []check.Sequence  // to the watchers
+	listed []history.Listing // at the end
 
 	progress io.Writer
 	cleanups []func() // run backwards by close
@@ -120,13 +124,24 @@ func (t *trial) close() {
 	}
 }
 
-func (t *trial) saveHistory() {
-	text, err := json.Marshal(t.rec.Ops())
-	if err == nil {
-		err = os.WriteFile(filepath.Join(t.opt.dir, "history.json"), text, 0o600)
+// saveEvidence keeps what clients, watchers and the last listings saw, and the members' disks.
+func (t *trial) saveEvidence() {
+	for name, what := range map[string]any{"history": t.rec.Ops(), "told": t.told, "listed": t.listed} {
+		text, err := json.Marshal(what)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(t.opt.dir, name+".json"), text, 0o600)
+		}
+		if err != nil {
+			t.say("%s not saved: %v", name, err)
+		}
 	}
-	if err != nil {
-		t.say("history not saved: %v", err)
+	if t.shelf == nil {
+		return
+	}
+	for i, d := range t.shelf.disks {
+		if err := d.Save(t.shelf.mounts[i]); err != nil {
+			t.say("disk of m%d not saved: %v", i, err)
+		}
 	}
 }
 

@@ -156,6 +156,7 @@ func (t *trial) sequences(ctx context.Context, watchers []*watcher, upto uint64)
 
 // judge runs the checks that need no cluster any more.
 func (t *trial) judge(listings []history.Listing, sequences []check.Sequence, upto uint64) {
+	t.listed, t.told = listings, sequences
 	ops, order := t.rec.Ops(), check.OrderOf(t.opt.groups)
 	t.rep.violate(check.Unique(ops)...)
 	t.rep.violate(check.InOrderNames(ops, order)...)

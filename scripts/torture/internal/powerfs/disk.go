@@ -148,6 +148,13 @@ func (d *Disk) Cut() (Loss, error) {
 	return l, nil
 }
 
+// Save writes what is on the disk, synced or not, to a directory of another file system. The disk must not be mounted.
+func (d *Disk) Save(dir string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.root.save(dir)
+}
+
 // Syncs is the number of fsyncs so far that made something durable.
 func (d *Disk) Syncs() int {
 	d.mu.Lock()

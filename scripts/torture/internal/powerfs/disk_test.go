@@ -294,3 +294,20 @@ func TestDsync(t *testing.T) {
 		}
 	}
 }
+
+// TestSave: what is kept of a disk is what its users saw last, without the holes filled.
+func TestSave(t *testing.T) {
+	d, dir := mounted(t, powerfs.Options{Entries: powerfs.Journaled})
+	must(t, os.Mkdir(filepath.Join(dir, "sub"), 0o700))
+	path, text := filepath.Join(dir, "sub", "file"), []byte("synced or not")
+	must(t, os.WriteFile(path, text, 0o600))
+	must(t, os.Truncate(path, 1<<20+5))
+	must(t, d.Unmount())
+	kept := t.TempDir()
+	must(t, d.Save(kept))
+	got, err := os.ReadFile(filepath.Join(kept, "sub", "file"))
+	must(t, err)
+	if len(got) != 1<<20+5 || !bytes.HasPrefix(got, text) || len(bytes.Trim(got[len(text):], "\x00")) > 0 {
+		t.Errorf("%d bytes, of which the first are %q", len(got), got[:min(20, len(got))])
+	}
+}

@@ -1,8 +1,13 @@
 package powerfs
 
 import (
+	"errors"
+	"fmt"
 	"maps"
 	"math"
+	"os"
+	"path/filepath"
+	"syscall"
 	"time"
 )
 
@@ -209,4 +214,40 @@ func (n *inode) lose(l *Loss, visited map[*inode]bool) {
 		child.lose(l, visited)
 		child.names++
 	}
+}
+
+// save writes a directory's files, here and below. Pages that were never written stay holes.
+func (n *inode) save(dir string) error {
+	for name, child := range n.entries {
+		path := filepath.Join(dir, name)
+		var err error
+		if child.mode&syscall.S_IFMT == syscall.S_IFDIR {
+			if err = os.MkdirAll(path, 0o700); err == nil {
+				err = child.save(path)
+			}
+		} else {
+			err = child.saveFile(path)
+		}
+		if err != nil {
+			return fmt.Errorf("powerfs: save: %w", err)
+		}
+	}
+	return nil
+}
+
+func (n *inode) saveFile(path string) (err error) {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	for i, p := range n.seen.pages {
+		if p == zero {
+			continue
+		}
+		if _, err := f.WriteAt(p[:], i*pageSize); err != nil {
+			return err
+		}
+	}
+	return f.Truncate(n.seen.size)
 }
