@@ -176,6 +176,11 @@ func (d *diskStorm) failing(faults func(n int, in string) powerfs.Faults) func(c
 // Badger keeps to itself.
 const lostTable = "Badger could not create"
 
+// wordsOfFullDisks are what a member says whose disk was full from one moment to the next and that has stopped.
+func wordsOfFullDisks() []string {
+	return []string{"bytes are free", "no space left on device", lostTable}
+}
+
 // stopsWithin is how soon a member must have stopped whose disk failed.
 const stopsWithin = 10 * time.Second
 
@@ -286,7 +291,7 @@ func (d *diskStorm) full(ctx context.Context, s *storm) (func(context.Context) e
 			return nil
 		}
 		s.rep.checked("stops of full disks", 1)
-		if err := s.lastWords(ctx, m, tail, []string{"bytes are free", "no space left on device", lostTable}); err != nil {
+		if err := s.lastWords(ctx, m, tail, wordsOfFullDisks()); err != nil {
 			return err
 		}
 		return m.Start()

@@ -40,6 +40,7 @@ func turns() []part {
 		as(coordinatorScenario(), func(*options) {}),
 		storm(1, 1, 700*time.Millisecond),
 		as(upheavalScenario(), func(*options) {}),
+		as(brimScenario(), func(*options) {}),
 		as(gapScenario(), func(o *options) { o.pause = true }),
 		as(litmusScenario(), func(*options) {}),
 	}

@@ -164,7 +164,7 @@ func (p *powerTrial) audit(ctx context.Context, round int) error {
 	if written == 0 {
 		p.rep.inconclusive("round %d: nothing was acknowledged before the cut", round)
 	}
-	p.say("cut %d: %d writes acknowledged so far, %d keys there, %d wrong", round, written, len(l.Nodes), len(lost))
+	p.say("round %d: %d writes acknowledged so far, %d keys there, %d wrong", round, written, len(l.Nodes), len(lost))
 	p.rep.checked("keys held against acknowledgements", len(l.Nodes))
 	return nil
 }

@@ -22,7 +22,7 @@ type scenario struct {
 func scenarios() []scenario {
 	return []scenario{
 		killScenario(), gapScenario(), ttlScenario(), rootwatchScenario(), litmusScenario(), quickScenario(), powerScenario(),
-		membersScenario(), coordinatorScenario(), lostScenario(), upheavalScenario(), locksScenario(), stormScenario(), fullScenario(), fsyncScenario(), decayScenario(), partitionScenario(), mustfindScenario(), longScenario(),
+		membersScenario(), coordinatorScenario(), lostScenario(), upheavalScenario(), locksScenario(), stormScenario(), fullScenario(), brimScenario(), fsyncScenario(), decayScenario(), partitionScenario(), mustfindScenario(), longScenario(),
 	}
 }
 
