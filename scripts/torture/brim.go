@@ -21,8 +21,10 @@ func brimScenario() scenario {
 		name:     "brim",
 		about:    "the disk of a lone member is full from one moment to the next while its tables are compacted (storm 9240)",
 		defaults: options{members: 1, groups: 1, rounds: 20, seam: true},
-		flags:    func(f *flag.FlagSet, o *options) { f.IntVar(&o.rounds, "rounds", o.rounds, "times that the disk fills") },
-		run:      runBrim,
+		flags: func(f *flag.FlagSet, o *options) {
+			f.IntVar(&o.rounds, "rounds", o.rounds, "times that the disk fills")
+		},
+		run: runBrim,
 	}
 }
 
