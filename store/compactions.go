@@ -2,12 +2,7 @@ package store
 
 import (
 	"fmt"
-	"maps"
 	"math"
-	"os"
-	"path/filepath"
-	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,10 +17,11 @@ import (
 // was any (levels.go: subcompact, 4.9.6). The keys of that table are gone, and
 // lookups find older versions of them or nothing.
 //
-// What gives it away is that the manifest names fewer tables than were begun, or a
-// file that it has never named. That is looked for at the end of each compaction. Until then an iterator keeps the
+// What gives it away is that the manifest names fewer tables than were begun. They are counted
+// at the end of each compaction. Until then an iterator keeps the
 // old tables from being removed, so that the compaction can be taken back
-// (see takeBack) when the database is opened again.
+// (see takeBack) when the database is opened again. A file without a name would be the other sign, and was the
+// only one at first: on a full disk there is none (storm 3×4, seed 9240), and while a memtable is flushed there is one.
 //
 // Badger tells of compactions to its log and to nobody else: what it says there
 // before it creates the first table, and when it is done, calls begin and end, in
@@ -37,7 +33,7 @@ type compactions struct {
 	dir        string
 	failed     *failed
 	room       func()        // makes room on the disk
-	open       chan struct{} // closed when the database is open, or closes
+	open       chan struct{} // closed when the database is open
 	doubtful   atomic.Bool   // whether a table was lost is being looked at, with mu held
 	incomplete atomic.Bool   // a table was lost
 
@@ -48,23 +44,16 @@ type compactions struct {
 	closing bool
 	anchors []*badger.Iterator
 
-	manifest manifestReader
-	named    map[uint64]struct{} // all tables that the manifest has ever named, as far as it was read
-	flushes  int                 // that it has told of
-
-	// When the compaction began:
-	newest       int  // the newest memtable
-	quiet        bool // no memtable was being flushed
-	flushesBegun int
-
-	wanted, made int // tables of this compaction: begun, and named by the manifest
+	manifest     manifestReader
+	live         tables // that there are by the manifest, as far as it was read
+	wanted, made int    // tables of this compaction: begun, and named by the manifest
 }
 
 // nobody is the number of no compactor.
 const nobody = -1
 
 func newCompactions(dir string, f *failed, room func()) *compactions {
-	c := &compactions{dir: dir, failed: f, room: room, open: make(chan struct{}), by: nobody, named: map[uint64]struct{}{}}
+	c := &compactions{dir: dir, failed: f, room: room, open: make(chan struct{}), by: nobody, live: tables{}}
 	c.turn.L = &c.mu
 	return c
 }
@@ -152,9 +141,8 @@ func (c *compactions) begin(by int, keys uint64) {
 	}
 	if c.by == nobody {
 		c.by = by
-		c.newest, c.quiet = c.memtables()
-		c.readManifest() // it names all tables that are compacted
-		c.flushesBegun, c.wanted, c.made = c.flushes, 0, 0
+		c.readManifest()
+		c.wanted, c.made = 0, 0
 		c.anchor()
 	}
 	if keys > 0 { // or no table is made of them
@@ -184,9 +172,6 @@ func (c *compactions) end(by int, done bool) {
 		c.incomplete.Store(true)
 	}
 	c.doubtful.Store(false)
-	if len(c.named) > manyNames {
-		c.forget()
-	}
 	if c.failed.reason() == nil && !c.closing {
 		c.release()
 	}
@@ -196,61 +181,16 @@ func (c *compactions) end(by int, done bool) {
 
 // lostTable returns an error if the compaction that has just ended has lost a table.
 func (c *compactions) lostTable(done bool) error {
-	written := c.manifest.file
 	c.readManifest()
-	if done && c.made < c.wanted && (written == nil || os.SameFile(written, c.manifest.file)) {
-		return c.lost(fmt.Sprintf("%d of %d tables", c.wanted-c.made, c.wanted))
+	if !done || c.made >= c.wanted {
+		return nil
 	}
-	suspects, err := filepath.Glob(filepath.Join(c.dir, "*.sst"))
-	if err != nil {
-		return fmt.Errorf("store: %w", err)
+	lost := fmt.Sprintf("%d of %d tables", c.wanted-c.made, c.wanted)
+	if back, err := planTakeBack(c.dir); err == nil && back != nil {
+		return fmt.Errorf("store: Badger could not create %s, and went on without; the next start takes that compaction back", lost)
 	}
-	const pause = time.Millisecond
-	for waited := time.Duration(0); ; waited += pause {
-		patience := c.patience()
-		c.readManifest()
-		suspects = slices.DeleteFunc(suspects, func(path string) bool {
-			number, ok := tableNumber(path)
-			_, named := c.named[number]
-			return !ok || named
-		})
-		if len(suspects) == 0 {
-			return nil
-		}
-		if waited >= patience {
-			return c.lost(filepath.Base(suspects[0]))
-		}
-		time.Sleep(pause)
-	}
+	return fmt.Errorf("store: Badger could not create %s, and went on without: %w", lost, ErrDamaged)
 }
-
-// patience returns for how long a table may go without a name because it is one that a memtable is
-// flushed to. If none is, that is still the moment in which Badger has handed a
-// memtable on and not yet made the file of the next one.
-func (c *compactions) patience() time.Duration {
-	newest, _ := c.memtables()
-	switch {
-	case c.failed.reason() != nil: // a flush that fails is tried again for ever, and with another table
-		return 0
-	case c.quiet && !c.closing && newest-c.newest == c.flushes-c.flushesBegun:
-		return 20 * time.Millisecond
-	}
-	return flushWithin
-}
-
-// memtables returns the number of the newest memtable, and whether it is the only one. The anchors hold
-// others, which have files although they have been flushed.
-func (c *compactions) memtables() (newest int, alone bool) {
-	files, _ := filepath.Glob(filepath.Join(c.dir, "*.mem")) // the pattern is well-formed
-	for _, path := range files {
-		number, _ := strconv.Atoi(strings.TrimSuffix(filepath.Base(path), ".mem"))
-		newest = max(newest, number)
-	}
-	return newest, len(files) == 1
-}
-
-// flushWithin is how long it takes at most to make a table of a memtable of 8 MB, on a disk that is slow.
-const flushWithin = 5 * time.Second
 
 // complete returns an error if a table was lost in any compaction that has ended.
 func (c *compactions) complete() error {
@@ -264,55 +204,24 @@ func (c *compactions) complete() error {
 	return nil
 }
 
-// lost returns the error for a lost table. It is no ErrDamaged if the compaction can be taken back.
-func (c *compactions) lost(table string) error {
-	back, err := planTakeBack(c.dir)
-	if err == nil && back != nil {
-		return fmt.Errorf("store: Badger could not create %s, and went on without it; the next start takes that compaction back", table)
-	}
-	return fmt.Errorf("store: Badger has lost %s, which it could not create: %w", table, ErrDamaged)
-}
-
-// readManifest adds the tables that the manifest names now. Those that are gone may still
-// have readers, and so files; when the manifest is written anew it names them no more.
+// readManifest reads what the manifest says since it was read last, and counts the tables that compactions have made.
+// In a set that names all tables there are (see manifestReader), those of memtables that were flushed meanwhile count as well.
 func (c *compactions) readManifest() {
-	sets, err := c.manifest.read(c.dir)
+	sets, anew, err := c.manifest.read(c.dir)
 	if err != nil {
 		c.failed.note(err)
 		return
 	}
-	for _, set := range sets {
-		compaction := compacts(set)
+	for i, set := range sets {
+		all := anew && i == 0
 		for _, change := range set.Changes {
-			c.named[change.Id] = struct{}{}
-			switch {
-			case !compaction:
-				c.flushes++
-			case !removes(change):
+			if (all || compacts(set)) && !removes(change) && c.live[change.Id] == nil {
 				c.made++
 			}
 		}
+		if all {
+			c.live = tables{}
+		}
+		c.live.apply(set)
 	}
-}
-
-// manyNames is from how many names on those of tables that are gone are forgotten.
-const manyNames = 10_000
-
-// forget keeps the names of tables whose files are there. A number never comes twice.
-func (c *compactions) forget() {
-	files, err := listTables(c.dir)
-	if err != nil {
-		c.failed.note(err)
-		return
-	}
-	maps.DeleteFunc(c.named, func(number uint64, _ struct{}) bool {
-		_, there := files[number]
-		return !there
-	})
-}
-
-// tableNumber returns the number of a table by its file's name.
-func tableNumber(path string) (number uint64, ok bool) {
-	number, err := strconv.ParseUint(strings.TrimSuffix(filepath.Base(path), ".sst"), 10, 64)
-	return number, err == nil
 }

@@ -73,28 +73,28 @@ type manifestReader struct {
 	end  int64
 }
 
-// read returns the new sets. When the manifest was written anew, which Badger does after some thousands of
+// read returns the new sets. If the manifest was written anew, which Badger does after some thousands of
 // changes, they begin with one that names all tables there are.
-func (r *manifestReader) read(dir string) (sets []*pb.ManifestChangeSet, err error) {
+func (r *manifestReader) read(dir string) (sets []*pb.ManifestChangeSet, anew bool, err error) {
 	f, err := os.Open(manifestPath(dir))
 	if err != nil {
-		return nil, fmt.Errorf("store: %w", err)
+		return nil, false, fmt.Errorf("store: %w", err)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	info, err := f.Stat()
 	if err != nil {
-		return nil, fmt.Errorf("store: %w", err)
+		return nil, false, fmt.Errorf("store: %w", err)
 	}
-	if r.file == nil || !os.SameFile(r.file, info) {
+	if anew = r.file == nil || !os.SameFile(r.file, info) || info.Size() < r.end; anew {
 		r.file, r.end = info, manifestMagic
 	}
 	b, err := io.ReadAll(io.NewSectionReader(f, r.end, max(info.Size()-r.end, 0)))
 	if err != nil {
-		return nil, fmt.Errorf("store: %w", err)
+		return nil, false, fmt.Errorf("store: %w", err)
 	}
 	m := parseManifest(b, r.end)
 	r.end = m.end
-	return m.sets, nil
+	return m.sets, anew, nil
 }
 
 // tables is what tables there are, by their numbers, each as it was created.

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/dgraph-io/badger/v4/pb"
 )
@@ -132,6 +134,12 @@ func listTables(dir string) (tableFiles, error) {
 		}
 	}
 	return files, nil
+}
+
+// tableNumber returns the number of a table by its file's name.
+func tableNumber(path string) (number uint64, ok bool) {
+	number, err := strconv.ParseUint(strings.TrimSuffix(filepath.Base(path), ".sst"), 10, 64)
+	return number, err == nil
 }
 
 // haveRemoved reports whether all tables that a set of changes removes are there.
