@@ -17,15 +17,18 @@ func (n *Node) Leader() (Member, bool) {
 // peerURLs is where the transport finds a member. A member that has just
 // joined may not have it in its table yet.
 func (n *Node) peerURLs(member uint64) []string {
-	if m, ok := n.meta.member(member); ok || n.meta.removed(member) {
-		return m.PeerURLs
+	if n.meta.removed(member) {
+		return nil
+	}
+	if m, ok := n.meta.member(member); ok {
+		return n.contacts.complete(member, m.PeerURLs)
 	}
 	for _, c := range n.id.Contacts {
 		if c.ID == member {
-			return c.PeerURLs
+			return n.contacts.complete(member, c.PeerURLs)
 		}
 	}
-	return nil
+	return n.contacts.complete(member, nil)
 }
 
 func (n *Node) peerMembers() []peer.Member {

@@ -289,3 +289,46 @@ func TestLostAndOldDataIsRefused(t *testing.T) {
 		sameHashes(t, c)
 	})
 }
+
+// TestLeaderJoinedMeanwhile: a member comes back to a group that is led by one
+// it has never heard of, and can hear of only from that one (storm 5×1, seed 9515).
+func TestLeaderJoinedMeanwhile(t *testing.T) {
+	c := clustertest.Start(t, clustertest.Options{Members: 3})
+	c.Stop(2)
+	joined := c.Join(0)
+	letLead(c, joined)
+	c.Restart(2)
+	if len(c.Nodes[2].Members()) != 4 {
+		t.Errorf("it knows of %v", c.Nodes[2].Members())
+	}
+}
+
+// TestLeaderMovedMeanwhile: the same with one that has another address now.
+func TestLeaderMovedMeanwhile(t *testing.T) {
+	c := clustertest.Start(t, clustertest.Options{Members: 3})
+	id := c.Nodes[0].Status().ID
+	c.Stop(2)
+	if err := c.Nodes[0].UpdateMember(t.Context(), id, c.Move(0)); err != nil {
+		t.Fatal(err)
+	}
+	c.Stop(0)
+	c.Restart(0)
+	letLead(c, 0)
+	c.Restart(2)
+}
+
+// letLead makes a member the leader of the meta group.
+func letLead(c *clustertest.Cluster, i int) {
+	for {
+		leader := c.Nodes[i].Status().Meta.Leader
+		if leader == c.Nodes[i].Status().ID {
+			return
+		}
+		for j, n := range c.Nodes { // who stops in order hands over to one of the others
+			if n != nil && n.Status().ID == leader {
+				c.Stop(j)
+				c.Restart(j)
+			}
+		}
+	}
+}

@@ -36,6 +36,7 @@ type Node struct {
 	order     *order // of events over several groups; nil with one
 	turn      atomic.Uint64
 
+	contacts  contacts
 	transport *peer.Transport
 	server    *peer.Server
 	nh        *dragonboat.NodeHost
@@ -182,7 +183,8 @@ func lockDataDir(dir string) (*os.File, error) {
 // openPeerPort serves the peer port. Raft connections are refused until raft runs.
 func (n *Node) openPeerPort() error {
 	n.transport = peer.New(peer.Config{
-		Cluster: n.id.ClusterID, Self: n.id.MemberID, Addresses: n.peerURLs,
+		Cluster: n.id.ClusterID, Self: n.id.MemberID,
+		URLs: n.cfg.AdvertisePeerURLs, Addresses: n.peerURLs, Met: n.contacts.meet,
 		Origin: peer.Origin{Instance: n.id.Instance, Boots: n.id.Boots},
 		Admit:  n.admit, Refused: n.refused, LogEnd: n.logEnd, Behind: n.behind,
 		Logger: n.cfg.Logger.With().Str("component", "peer").Logger(),

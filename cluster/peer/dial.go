@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	pb "github.com/lni/dragonboat/v4/raftpb"
@@ -20,6 +21,7 @@ const (
 	headerCluster = "X-Witan-Cluster"
 	headerFrom    = "X-Witan-From"
 	headerTo      = "X-Witan-To"
+	headerURLs    = "X-Witan-Urls" // of the sender, with commas
 )
 
 const (
@@ -93,6 +95,7 @@ func (t *Transport) upgrade(conn net.Conn, member uint64, host string, ask bool)
 	req.Header.Set(headerCluster, Target(t.cfg.Cluster))
 	req.Header.Set(headerFrom, Target(t.cfg.Self))
 	req.Header.Set(headerTo, Target(member))
+	req.Header.Set(headerURLs, strings.Join(t.cfg.URLs, ","))
 	if ask {
 		req.Header.Set(headerPulse, "1")
 	}

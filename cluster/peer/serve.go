@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	pb "github.com/lni/dragonboat/v4/raftpb"
@@ -74,6 +75,9 @@ func (t *Transport) identify(r *http.Request) (*inbound, error) {
 	to, err := parseTarget(r.Header.Get(headerTo))
 	if err != nil || to != t.cfg.Self {
 		return nil, fmt.Errorf("another member: this is %x, not %q", t.cfg.Self, r.Header.Get(headerTo))
+	}
+	if urls := r.Header.Get(headerURLs); urls != "" && from != t.cfg.Self && t.cfg.Met != nil {
+		t.cfg.Met(from, strings.Split(urls, ","))
 	}
 	if from == t.cfg.Self || len(t.cfg.Addresses(from)) == 0 {
 		return nil, fmt.Errorf("%q is not another member of this cluster", r.Header.Get(headerFrom))

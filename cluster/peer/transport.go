@@ -21,7 +21,11 @@ type Config struct {
 	// Addresses returns the peer URLs of a member, nil for one that is not in
 	// the cluster. It is asked at every connect, so a member may move.
 	Addresses func(member uint64) []string
-	Origin    Origin // what this member runs from
+	// URLs are this member's own peer URLs, told to all it connects to, and Met hears of those of the members
+	// that connect, whether or not Addresses knows them. It may be nil.
+	URLs   []string
+	Met    func(member uint64, urls []string)
+	Origin Origin // what this member runs from
 	// Admit returns nil if raft messages may be exchanged with a member that
 	// runs from o, or an error that may be ErrExpelled or ErrForeignData. nil admits all.
 	Admit func(member uint64, o Origin) error
