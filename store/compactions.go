@@ -125,14 +125,19 @@ func (c *compactions) follow(format string, args []any) {
 // compaction in turn: one that fails, or that flushes to a first level that is full.
 const openWithin = 10 * time.Second
 
-// begin is called before each table of a compaction is created. Compactions go
-// one at a time, so that each one's tables are known.
+// begin is called before each table of a compaction is created.
 func (c *compactions) begin(by int, keys uint64) {
 	select {
 	case <-c.open:
 	case <-time.After(openWithin):
 	}
+	c.enter(by, keys)
 	c.room()
+}
+
+// enter waits for a compaction's turn, which it keeps until its end, and counts the table. Compactions go
+// one at a time, so that each one's tables are known.
+func (c *compactions) enter(by int, keys uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	// Once a table may be lost no compaction goes on: it would go by what is left.
