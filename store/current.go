@@ -177,14 +177,16 @@ func writeSynced(path string, b []byte) (err error) {
 	return f.Sync()
 }
 
-func syncDir(dir string) (err error) {
-	f, err := os.Open(dir)
+func syncDir(dir string) error { return syncFile(dir) }
+
+func syncFile(path string) (err error) {
+	f, err := os.Open(path)
 	if err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	if err := f.Sync(); err != nil {
-		return fmt.Errorf("store: sync %s: %w", dir, err)
+		return fmt.Errorf("store: sync %s: %w", path, err)
 	}
 	return nil
 }

@@ -65,22 +65,27 @@ func (s *Store) condemn(reason error) {
 }
 
 const (
-	// patrolEvery is how often the database is looked after, and scrubEvery
-	// after how many rounds a table is read and verified again.
+	// glanceEvery is how often new tables are looked for, and patrolEvery how often the database is looked after.
+	glanceEvery = 100 * time.Millisecond
 	patrolEvery = time.Second
-	scrubEvery  = 20
+	// scrubEvery is after how many rounds of those a table is read and verified again.
+	scrubEvery = 20
 )
 
 // patrol looks after the database, and hears at once of what Badger fails in.
 func (s *Store) patrol() {
-	ticker := time.NewTicker(patrolEvery)
+	ticker := time.NewTicker(glanceEvery)
 	defer ticker.Stop()
-	last, round := uint64(0), 0
+	last, round, glances := uint64(0), 0, 0
 	for {
 		select {
 		case <-s.kv.failed():
 		case <-ticker.C:
-			round++
+			if glances++; time.Duration(glances)*glanceEvery < patrolEvery {
+				s.glance()
+				continue
+			}
+			glances, round = 0, round+1
 		case <-s.closing:
 			return
 		}
@@ -89,6 +94,16 @@ func (s *Store) patrol() {
 			return
 		}
 	}
+}
+
+// glance tells the witness of new tables.
+func (s *Store) glance() {
+	v, err := s.kv.latest()
+	if err != nil {
+		return
+	}
+	defer v.release()
+	v.db.testifyTables()
 }
 
 // lookAfter tells the witness of new tables and reads all of them again, one

@@ -132,6 +132,46 @@ func aged(t *testing.T, killed bool) (o Options, dump []byte, hash uint64) {
 	return o, dump, hash
 }
 
+// TestManifestGoneAfterPowerCut: what the witness knew was lost with the power, and the manifest afterwards. Badger would go
+// on with what its log has (storm 3×4, seed 9552).
+func TestManifestGoneAfterPowerCut(t *testing.T) {
+	o, _, _ := aged(t, true)
+	for _, name := range []string{witnessFile, "MANIFEST"} {
+		if err := os.Remove(filepath.Join(o.Dir, "db-1", name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := Open(o)
+	if err == nil {
+		s.Close()
+	}
+	if !errors.Is(err, ErrDamaged) {
+		t.Errorf("opened with %v", err)
+	}
+}
+
+// The witness of a closed database knows of the tables that closing has made.
+func TestWitnessOfClosed(t *testing.T) {
+	o := Options{Dir: t.TempDir(), Groups: 1}
+	s := openFor(t, o)
+	mustApply(t, s, Command{Op: OpSet, Key: ParseKey("/k"), Value: "v"})
+	dir := s.kv.db.dir
+	mustClose(t, s)
+	m, err := readManifest(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, highest := m.live()
+	f, said, err := openWitness(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if said.table != highest || highest == 0 {
+		t.Errorf("it knows of table %d, the manifest of %d", said.table, highest)
+	}
+}
+
 func sizeOf(t *testing.T, path string) int64 {
 	t.Helper()
 	info, err := os.Stat(path)

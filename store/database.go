@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -44,6 +45,8 @@ type database struct {
 	witness    *os.File
 	said       witness
 	manifest   uint64 // highest number of a table in the manifest when it was opened
+	noted      int64  // how long the manifest was when the witness was told of tables
+	again      bool   // it is to be told again
 
 	// Used by the committer only.
 	ledger uint64 // version of the newest ledger record
@@ -87,6 +90,10 @@ func openBadger(o badger.Options, opt *Options) (_ *database, err error) {
 	if err != nil {
 		return nil, err
 	}
+	// A crash may have come between a change and its fsync. The witness will be told of all tables that there are now.
+	if err := syncFile(manifestPath(dir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
 	heard := newBadgerLogger(dir, opt)
 	b, err := badger.OpenManaged(o.WithLogger(heard))
 	if err != nil {
@@ -100,17 +107,41 @@ func openBadger(o badger.Options, opt *Options) (_ *database, err error) {
 	return d, nil
 }
 
+// lastTable returns the highest number of a table that the manifest of a closed database speaks of.
+func (d *database) lastTable() uint64 {
+	m, err := readManifest(d.dir)
+	if err != nil {
+		return 0
+	}
+	_, highest := m.live()
+	return highest
+}
+
 // checkFiles verifies what Badger does not, and returns the highest number of a table in the manifest.
 func checkFiles(dir string) (manifest uint64, err error) {
 	m, err := readManifest(dir)
 	if err != nil {
 		return 0, err
 	}
+	if m.missing {
+		return 0, checkEmpty(dir)
+	}
 	live, highest := m.live()
 	if err := checkTables(dir, live); err != nil {
 		return 0, err
 	}
 	return highest, checkMemtables(dir)
+}
+
+// checkEmpty returns ErrDamaged if a database without a manifest has data: Badger makes
+// the manifest first, and would make another one and remove what that does not name.
+func checkEmpty(dir string) error {
+	for _, pattern := range []string{"*.sst", "*.mem", "*.vlog"} {
+		if files, _ := filepath.Glob(filepath.Join(dir, pattern)); len(files) > 0 {
+			return fmt.Errorf("store: %s has %s and no MANIFEST: %w", dir, filepath.Base(files[0]), ErrDamaged)
+		}
+	}
+	return nil
 }
 
 // openFailed tells damage from a disk that is full, failing or not ours: then the data may be sound.
@@ -187,13 +218,12 @@ func (d *database) retire(remove bool) {
 }
 
 func (d *database) close() {
-	highest := d.newestTable()
 	if d.heard.compactions.closes() {
 		d.err = d.badger.Close()
 		d.heard.compactions.closed()
 	}
 	if d.err = errors.Join(d.err, d.heard.compactions.complete()); d.err == nil && !d.remove {
-		d.testify(witness{table: highest})
+		d.testify(witness{table: d.lastTable()})
 	}
 	d.testifying.Lock()
 	d.err = errors.Join(d.err, d.witness.Close())

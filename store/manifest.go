@@ -21,6 +21,8 @@ type manifest struct {
 	sets []*pb.ManifestChangeSet
 	end  int64 // of the last set that can be read
 	bad  bool  // what follows is wrong, not just cut off, and Badger will refuse it
+
+	missing bool // there is none
 }
 
 const (
@@ -36,7 +38,7 @@ func manifestPath(dir string) string { return filepath.Join(dir, "MANIFEST") }
 func readManifest(dir string) (manifest, error) {
 	b, err := os.ReadFile(manifestPath(dir))
 	if errors.Is(err, fs.ErrNotExist) {
-		return manifest{}, nil
+		return manifest{missing: true}, nil
 	}
 	if err != nil {
 		return manifest{}, fmt.Errorf("store: %w", err)
