@@ -283,9 +283,17 @@ func (d *diskStorm) full(ctx context.Context, s *storm) (func(context.Context) e
 	}
 	disk.Occupy(0)
 	s.say("disk of %s is full%s", m.Name, while)
+	var until time.Duration
 	return func(ctx context.Context) error {
 		end()
 		disk.Occupy(-1)
+		// One that has failed takes some time to stop, and no writes. There may be no quorum for them either.
+		if until == 0 {
+			until = s.rec.Clock.Now() + 3*time.Second
+		}
+		if m.Running() && s.rec.Clock.Now() < until && !s.takesWrites(ctx, m) {
+			return errNotYet
+		}
 		s.release(m)
 		if m.Running() {
 			return nil

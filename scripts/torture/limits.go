@@ -118,19 +118,19 @@ func squeezed(ctx context.Context, s *storm) (func(context.Context) error, error
 			return nil, errors.Join(err, b.lift())
 		}
 	}
-	s.release(m)
-	if err := b.lift(); err != nil {
-		return nil, err
-	}
-	return nil, errSpared
+	return nil, errors.Join(errSpared, s.relieved(m, b)(ctx))
 }
 
 // relieved is a cure that gives a member memory again, and starts it if the kernel has killed it.
 func (s *storm) relieved(m *procs.Member, b *bounds) func(context.Context) error {
 	return func(ctx context.Context) error {
+		// It may be about to end.
+		if err := errors.Join(b.lift(), pause(ctx, 50*time.Millisecond)); err != nil {
+			return err
+		}
 		if m.Running() {
 			s.release(m)
-			return b.lift()
+			return nil
 		}
 		status, err := m.Ended(ctx)
 		if err != nil {
@@ -142,9 +142,6 @@ func (s *storm) relieved(m *procs.Member, b *bounds) func(context.Context) error
 		}
 		s.rep.checked("out of memory", 1)
 		s.release(m)
-		if err := b.lift(); err != nil {
-			return err
-		}
 		return m.Start()
 	}
 }

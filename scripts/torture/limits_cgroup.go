@@ -7,6 +7,9 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/witan-kv/witan/scripts/torture/internal/procs"
 )
@@ -54,13 +57,18 @@ func (g *cgroup) get(file string) (int, error) {
 	return n, nil
 }
 
-// lift moves the process back, if it still runs, and removes the group.
+// lift moves the process back, if it still runs, and removes the group. One that is just ending cannot be moved any more.
 func (g *cgroup) lift() error {
-	_ = os.WriteFile(filepath.Join(g.parent, "cgroup.procs"), []byte(strconv.Itoa(g.pid)), 0)
-	if err := os.Remove(g.dir); err != nil {
-		return fmt.Errorf("limits: %w", err)
+	for end := time.Now().Add(time.Second); ; time.Sleep(time.Millisecond) {
+		_ = os.WriteFile(filepath.Join(g.parent, "cgroup.procs"), []byte(strconv.Itoa(g.pid)), 0)
+		err := os.Remove(g.dir)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, unix.EBUSY) || time.Now().After(end) {
+			return fmt.Errorf("limits: %w", err)
+		}
 	}
-	return nil
 }
 
 // quota is a bound of processor time.
