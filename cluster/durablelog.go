@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -204,17 +203,6 @@ func (l *durableLog) SaveBootstrapInfo(shard, replica uint64, b raftpb.Bootstrap
 // RemoveEntriesTo implements raftio.ILogDB.
 func (l *durableLog) RemoveEntriesTo(shard, replica, index uint64) error {
 	return l.do(func() error { return l.ILogDB.RemoveEntriesTo(shard, replica, index) })
-}
-
-// CompactEntriesTo implements raftio.ILogDB. Pebble begins a new log file for it in a goroutine of Dragonboat's,
-// and panics there if it cannot: on a disk that has just been filled there must be the reserve.
-func (l *durableLog) CompactEntriesTo(shard, replica, index uint64) (<-chan struct{}, error) {
-	l.room()
-	done, err := l.ILogDB.CompactEntriesTo(shard, replica, index)
-	if err != nil {
-		return nil, fmt.Errorf("cluster: compact the raft log: %w", err)
-	}
-	return done, nil
 }
 
 // ReadRaftState implements raftio.ILogDB.
