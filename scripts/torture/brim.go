@@ -3,13 +3,10 @@ package main
 import (
 	"context"
 	crand "crypto/rand"
-	"crypto/sha256"
 	"encoding/hex"
 	"flag"
 	"fmt"
 	"math/rand/v2"
-	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
@@ -80,7 +77,7 @@ func runBrim(ctx context.Context, t *trial) error {
 func (p *powerTrial) brim(ctx context.Context, b *bulk) error {
 	m, disk := p.cluster.Members[0], p.shelf.disks[0]
 	for range brimWrites {
-		if err := p.writeNoise(ctx, b, fmt.Sprintf("/_brim/%d", p.rng.IntN(brimKeys))); err != nil {
+		if err := b.write(ctx, m.Client, fmt.Sprintf("/_brim/%d", p.rng.IntN(brimKeys)), noise()); err != nil {
 			return err
 		}
 	}
@@ -109,22 +106,11 @@ func (p *powerTrial) brim(ctx context.Context, b *bulk) error {
 	return p.lastWords(ctx, m, tail, wordsOfFullDisks())
 }
 
-// writeNoise sets a key to a value of hexadecimal noise. What was refused may have been done all the same.
-func (p *powerTrial) writeNoise(ctx context.Context, b *bulk, key string) error {
-	noise := make([]byte, brimValue/2)
-	_, _ = crand.Read(noise) // it cannot fail
-	value := hex.EncodeToString(noise)
-	delete(b.sums, key)
-	req, err := http.NewRequestWithContext(ctx, http.MethodPut, p.urls()[0]+"/v2/keys"+key, strings.NewReader(url.Values{"value": {value}}.Encode()))
-	if err != nil {
-		return err
-	}
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	if _, err := answered(req); err != nil {
-		return fmt.Errorf("write noise: %w", err)
-	}
-	b.sums[key] = fmt.Sprintf("%x", sha256.Sum256([]byte(value)))
-	return nil
+// noise does not compress.
+func noise() string {
+	b := make([]byte, brimValue/2)
+	_, _ = crand.Read(b) // it cannot fail
+	return hex.EncodeToString(b)
 }
 
 // afresh starts the member again, so that nothing is read from its memory, and reads what does not show in listings.

@@ -35,19 +35,28 @@ func (t *trial) writeBulk(ctx context.Context) (*bulk, error) {
 			}
 			key := fmt.Sprintf("/_bulk%d/%d", dir, n)
 			value := strings.Repeat(fmt.Sprintf("%x ", sha256.Sum256([]byte(key))), size/65+1)[:size]
-			form := url.Values{"value": {value}}.Encode()
-			req, err := http.NewRequestWithContext(ctx, http.MethodPut, t.urls()[0]+"/v2/keys"+key, strings.NewReader(form))
-			if err != nil {
+			if err := b.write(ctx, t.urls()[0], key, value); err != nil {
 				return nil, err
 			}
-			req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-			if _, err := answered(req); err != nil {
-				return nil, fmt.Errorf("write bulk: %w", err)
-			}
-			b.sums[key] = fmt.Sprintf("%x", sha256.Sum256([]byte(value)))
 		}
 	}
 	return b, nil
+}
+
+// write sets a key through a member. What was refused may have been done all the same.
+func (b *bulk) write(ctx context.Context, member, key, value string) error {
+	delete(b.sums, key)
+	form := url.Values{"value": {value}}.Encode()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPut, member+"/v2/keys"+key, strings.NewReader(form))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	if _, err := answered(req); err != nil {
+		return fmt.Errorf("write bulk: %w", err)
+	}
+	b.sums[key] = fmt.Sprintf("%x", sha256.Sum256([]byte(value)))
+	return nil
 }
 
 var errMissing = errors.New("is not there")
