@@ -38,14 +38,13 @@ func runBrim(ctx context.Context, t *trial) error {
 		return err
 	}
 	c := t.config()
-	shelf, err := t.newShelf(&c, powerfsOptions())
-	if err != nil {
+	if _, err := t.newShelf(&c, powerfsOptions()); err != nil {
 		return err
 	}
 	if err := t.boot(ctx, c); err != nil {
 		return err
 	}
-	p := &powerTrial{trial: t, rng: rand.New(rand.NewPCG(t.opt.seed, 1<<35)), shelf: shelf} //nolint:gosec // must be repeatable
+	p := &powerTrial{trial: t, rng: rand.New(rand.NewPCG(t.opt.seed, 1<<35))} //nolint:gosec // must be repeatable
 	b := &bulk{sums: map[string]string{}}
 	for round := range t.opt.rounds {
 		stop := p.startScribes(ctx, round)

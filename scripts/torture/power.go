@@ -74,7 +74,6 @@ func runPower(ctx context.Context, t *trial) error {
 type powerTrial struct {
 	*trial
 	rng   *rand.Rand
-	shelf *shelf
 	loss  powerfs.Loss
 	first int // operation on these disks
 }
